@@ -1,0 +1,1 @@
+"""Faultline: find, understand and mend the failures of a vision model."""

@@ -1,0 +1,185 @@
+"""What an audit kind is made of. Imports no torch: the web process reads kinds through this module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel
+
+SubjectType = Literal["run", "class", "slice", "image", "map", "report"]
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One stage of a kind: a pure function `(Inputs) -> Result`, run once per run in a worker."""
+
+    name: str
+    title: str
+    version: int
+    function: str
+    """`package.module:callable` inside the kind's folder."""
+    needs: tuple[str, ...] = ()
+    """Names of the kind's earlier stages whose results it reads (`Inputs.earlier`)."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split's rows and all that was computed for them; arrays are memory-mapped, row i of each belongs together."""
+
+    name: str
+    manifest: pa.Table
+    """Columns of `manifest.parquet`, see docs/architecture.md."""
+    embeddings: np.ndarray | None
+    """float32 [n, d], as the encoder gave them (not normalised)."""
+    logits: np.ndarray | None
+    """float32 [n, C]; log-probabilities where the model gives probabilities."""
+    features: np.ndarray | None
+    """float32 [n, k], the model's penultimate layer."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a stage reads."""
+
+    audited: Split
+    train: Split | None
+    classes: Sequence[str]
+    """Class names in the order of the logits' columns and of the labels."""
+    params: Any
+    """An instance of the kind's `params` model."""
+    seed: int
+    device: str
+    encode_text: Callable[[Sequence[str]], np.ndarray] | None
+    """Sentences → float32 [m, d] in the space of `embeddings`; absent when the encoder reads no text."""
+    earlier: Mapping[str, Path]
+    """Folder of each earlier stage's artifact, by stage name."""
+    progress: Callable[[float, str], None]
+    """`progress(share_done, "what is going on")`; raises when the run was cancelled."""
+
+
+@dataclass(frozen=True)
+class ScoreColumn:
+    """A per-example column of the score table."""
+
+    name: str
+    values: np.ndarray
+    """[n], aligned with the audited split."""
+    description: str
+    direction: str = "0 is worst"
+
+
+@dataclass(frozen=True)
+class FindingDraft:
+    """A statement about a subject; a slice also names its rows."""
+
+    subject: SubjectType
+    key: str
+    method: str
+    title: str
+    evidence: Literal["confirmed", "insufficient"]
+    metrics: Mapping[str, Any]
+    class_index: int | None = None
+    rank: int = 0
+    rows: np.ndarray | None = None
+    """Sorted int64 positions within the audited split; becomes the column `slices` of the score table."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The three things that every stage returns, and its findings."""
+
+    summary: dict[str, Any]
+    scores: Sequence[ScoreColumn] = ()
+    details: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    findings: Sequence[FindingDraft] = ()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a panel is about."""
+
+    type: SubjectType
+    run_id: int
+    class_index: int | None = None
+    finding_id: int | None = None
+    row: int | None = None
+    """Data set row of an image."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A block of a page, rendered with the kind's own template."""
+
+    key: str
+    title: str
+    template: str
+    """`<kind>/<file>.html`, found in the kind's `templates` folder."""
+    context: BaseModel
+    order: int = 100
+
+
+class RunReader(Protocol):
+    """How a kind's page reads what its stages wrote; the web process gives one, with membership already checked."""
+
+    run_id: int
+    dataset_id: int
+    classes: Sequence[str]
+    split_start: int
+    """Data set row of the audited split's first row."""
+
+    def summary(self, kind: str) -> dict[str, Any]:
+        """Return the kind's merged stage summaries."""
+
+    def array(self, kind: str, stage: str, name: str) -> np.ndarray:
+        """Return a detail array, memory-mapped."""
+
+    def table(self, kind: str, stage: str, name: str) -> pa.Table:
+        """Return a detail table."""
+
+    def findings(self, kind: str, **where: Any) -> Sequence[Any]:
+        """Return finding rows (`app.store.models.Finding`), retired ones left out."""
+
+    def scores(self, sql_where: str = "", params: Sequence[Any] = (), **page: Any) -> list[dict[str, Any]]:
+        """Return rows of the score table; see `app.store.scores.ScoreTable.rows`."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """An interactive question that a worker answers: `function(Inputs, Mapping, payload) -> ActionResult`."""
+
+    name: str
+    title: str
+    payload: type[BaseModel]
+    function: str
+    spends_confirm_rows: bool = True
+
+
+@dataclass(frozen=True)
+class ActionResult:
+    """The answer to a question; `p_value` enters the run's online false-discovery control."""
+
+    result: dict[str, Any]
+    p_value: float | None = None
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AuditKind:
+    """One audit kind, found in `app/audits/<name>/__init__.py` as `AUDIT`."""
+
+    name: str
+    title: str
+    description: str
+    params: type[BaseModel]
+    summary: type[BaseModel]
+    stages: tuple[StageSpec, ...]
+    panels: Callable[[Subject, RunReader], list[Panel]]
+    actions: tuple[Action, ...] = ()
+    needs_embeddings: bool = True
+    needs_predictions: bool = True

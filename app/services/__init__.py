@@ -1,0 +1,1 @@
+"""Use cases: what pages, the command line and workers do."""

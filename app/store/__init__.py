@@ -1,0 +1,1 @@
+"""Tables, repositories, artifacts, blobs, scores: all that remembers."""

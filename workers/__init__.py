@@ -1,0 +1,1 @@
+"""Runs jobs: claims, executes stages, sandboxes uploads, manages devices."""
