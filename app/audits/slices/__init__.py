@@ -1,0 +1,26 @@
+"""Error slices: consistent failures as directions in a vision/language space."""
+
+from app.audits.base import Action, AuditKind, StageSpec
+from app.audits.slices.page import panels
+from app.audits.slices.schema import ClimbPayload, HypothesisPayload, Params, SlicesSummary
+
+AUDIT = AuditKind(
+    name="slices",
+    title="Error slices",
+    description="Finds groups of images on which the model fails together, describes them in words, and tests each on rows that no step of the search saw.",
+    params=Params,
+    summary=SlicesSummary,
+    stages=(
+        StageSpec("slices", "Find slices", 1, "app.audits.slices.compute:find"),
+        StageSpec("captions", "Describe slices", 1, "app.audits.slices.describe:describe", ("slices",)),
+        StageSpec("trust", "Calibrate on planted slices", 1, "app.audits.slices.trust:trust", ("slices",)),
+        StageSpec("map", "Draw the map", 1, "app.audits.slices.map:draw"),
+    ),
+    panels=panels,
+    actions=(
+        Action("hypothesis", "Test a hypothesis", HypothesisPayload, "app.audits.slices.actions:hypothesis"),
+        Action(
+            "climb", "Find more like these", ClimbPayload, "app.audits.slices.actions:climb", spends_confirm_rows=True
+        ),
+    ),
+)
