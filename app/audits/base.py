@@ -169,6 +169,10 @@ class ActionResult:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
+def _no_rows(_metrics: Mapping[str, Any]) -> Sequence[int]:
+    return ()
+
+
 @dataclass(frozen=True)
 class AuditKind:
     """One audit kind, found in `app/audits/<name>/__init__.py` as `AUDIT`."""
@@ -183,3 +187,5 @@ class AuditKind:
     actions: tuple[Action, ...] = ()
     needs_embeddings: bool = True
     needs_predictions: bool = True
+    report_rows: Callable[[Mapping[str, Any]], Sequence[int]] = _no_rows
+    """Positions of the images that a finding with these metrics shows in a report, the most telling first."""
