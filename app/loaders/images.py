@@ -7,7 +7,7 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from app.errors import UserError
 
@@ -62,7 +62,7 @@ def _open(data: bytes) -> Image.Image:
     try:
         # Named formats only: others, such as EPS, would start an interpreter of their own.
         return Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise BadImage(
             "This is not an image in a known format (JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF)."
         ) from error
