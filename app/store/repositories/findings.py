@@ -1,0 +1,146 @@
+"""Findings, and the verdicts and comments that people leave on any subject."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.orm import Session
+
+from app.store.models import Comment, Finding, User, Verdict
+
+CONFIRMED_FIRST = (Finding.evidence != "confirmed", Finding.rank, Finding.id)
+
+
+class Judgement(NamedTuple):
+    """One person's newest verdict on a subject."""
+
+    user_id: int
+    user: str
+    subject_id: int
+    verdict: str
+
+
+class Remark(NamedTuple):
+    """A comment with its author's name."""
+
+    comment: Comment
+    user: str
+
+
+def get(session: Session, finding_id: int) -> Finding | None:
+    """Return one finding, retired or not."""
+    return session.get(Finding, finding_id)
+
+
+def of_run(
+    session: Session,
+    run_id: int,
+    *,
+    kind: str = "",
+    text: str = "",
+    retired: bool = False,
+    limit: int | None = None,
+    offset: int = 0,
+    **equal: Any,
+) -> list[Finding]:
+    """Return a run's findings, confirmed ones first, then by rank; `equal` compares columns."""
+    query = _filtered(select(Finding), run_id, kind, text, retired, equal).order_by(*CONFIRMED_FIRST)
+    return list(session.scalars(query.limit(limit).offset(offset)))
+
+
+def count(
+    session: Session, run_id: int, *, kind: str = "", text: str = "", retired: bool = False, **equal: Any
+) -> int:
+    """Count what `of_run` would return without its page."""
+    query = _filtered(select(func.count()).select_from(Finding), run_id, kind, text, retired, equal)
+    return session.scalar(query) or 0
+
+
+def by_keys(session: Session, run_id: int, keys: Sequence[str], kind: str = "") -> list[Finding]:
+    """Return the findings in force under these keys."""
+    wanted = _filtered(select(Finding), run_id, kind, "", False, {}).where(Finding.key.in_(keys))
+    return list(session.scalars(wanted.order_by(*CONFIRMED_FIRST)))
+
+
+def versions(session: Session, finding: Finding) -> list[Finding]:
+    """Return all versions of a finding, oldest first; verdicts and comments on any of them belong to it."""
+    same = (Finding.run_id == finding.run_id, Finding.kind == finding.kind, Finding.key == finding.key)
+    return list(session.scalars(select(Finding).where(*same).order_by(Finding.version)))
+
+
+def successors(session: Session, finding: Finding) -> list[Finding]:
+    """Return the findings in force that were made from this one, through any number of steps."""
+    made = session.scalars(select(Finding).where(Finding.run_id == finding.run_id, Finding.id > finding.id))
+    descendants, current = {finding.id}, []
+    for candidate in sorted(made, key=lambda f: f.id):
+        if descendants.intersection(candidate.parents):
+            descendants.add(candidate.id)
+            current += [] if candidate.retired else [candidate]
+    return current
+
+
+def add(session: Session, finding: Finding) -> Finding:
+    """Store a new finding and give it its id."""
+    session.add(finding)
+    session.flush()
+    return finding
+
+
+def retire(session: Session, ids: Sequence[int]) -> None:
+    """Take findings out of force; they stay readable under their links."""
+    session.execute(update(Finding).where(Finding.id.in_(ids)).values(retired=True))
+
+
+def add_verdict(session: Session, subject_type: str, subject_id: int, user_id: int, verdict: str) -> None:
+    """Record a judgement; earlier ones of the same person stay, the newest counts."""
+    session.add(Verdict(subject_type=subject_type, subject_id=subject_id, user_id=user_id, verdict=verdict))
+    session.flush()
+
+
+def judgements(session: Session, subject_type: str, subject_ids: Sequence[int]) -> list[Judgement]:
+    """Return each person's newest verdict on each subject, in the order in which people first judged."""
+    query = (
+        select(Verdict, User.name)
+        .join(User, User.id == Verdict.user_id)
+        .where(Verdict.subject_type == subject_type, Verdict.subject_id.in_(subject_ids))
+        .order_by(Verdict.id)
+    )
+    newest: dict[tuple[int, int], Judgement] = {}
+    for verdict, user in session.execute(query):
+        place = (verdict.user_id, verdict.subject_id)
+        newest[place] = Judgement(verdict.user_id, user, verdict.subject_id, verdict.verdict)
+    return list(newest.values())
+
+
+def add_comment(session: Session, subject_type: str, subject_id: int, user_id: int, text: str) -> Comment:
+    """Store a remark."""
+    comment = Comment(subject_type=subject_type, subject_id=subject_id, user_id=user_id, text=text)
+    session.add(comment)
+    session.flush()
+    return comment
+
+
+def comments(session: Session, subject_type: str, subject_ids: Sequence[int]) -> list[Remark]:
+    """Return the remarks on subjects, oldest first."""
+    query = (
+        select(Comment, User.name)
+        .join(User, User.id == Comment.user_id)
+        .where(Comment.subject_type == subject_type, Comment.subject_id.in_(subject_ids))
+        .order_by(Comment.id)
+    )
+    return [Remark(comment, user) for comment, user in session.execute(query)]
+
+
+def _filtered(
+    query: Select[Any], run_id: int, kind: str, text: str, retired: bool, equal: dict[str, Any]
+) -> Select[Any]:
+    query = query.where(Finding.run_id == run_id)
+    if kind:
+        query = query.where(Finding.kind == kind)
+    if not retired:
+        query = query.where(Finding.retired.is_(False))
+    if text:
+        query = query.where(Finding.title.icontains(text, autoescape=True))
+    return query.filter_by(**{name: value for name, value in equal.items() if value is not None})

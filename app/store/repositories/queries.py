@@ -1,0 +1,71 @@
+"""The analysts' questions of a run; every one is kept, because every one spends confirm rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.store.models import Query, User
+
+
+class Asked(NamedTuple):
+    """A question with the name of who asked it."""
+
+    query: Query
+    user: str
+
+
+def add(session: Session, query: Query) -> Query:
+    """Store a new question and give it its id."""
+    session.add(query)
+    session.flush()
+    return query
+
+
+def get(session: Session, query_id: int) -> Query | None:
+    """Return one question."""
+    return session.get(Query, query_id)
+
+
+def of_run(
+    session: Session,
+    run_id: int,
+    *,
+    actions: Sequence[str] = (),
+    before: int | None = None,
+    limit: int = 50,
+) -> list[Asked]:
+    """Return a run's questions, newest first; `before` is the id where the last page ended."""
+    query = (
+        select(Query, User.name)
+        .outerjoin(User, User.id == Query.created_by)
+        .where(Query.run_id == run_id)
+        .order_by(Query.id.desc())
+        .limit(limit)
+    )
+    if actions:
+        query = query.where(Query.action.in_(actions))
+    if before is not None:
+        query = query.where(Query.id < before)
+    return [Asked(row, user or "") for row, user in session.execute(query)]
+
+
+def count(session: Session, run_id: int, actions: Sequence[str] = ()) -> int:
+    """Count a run's questions."""
+    query = select(func.count()).select_from(Query).where(Query.run_id == run_id)
+    return session.scalar(query.where(Query.action.in_(actions)) if actions else query) or 0
+
+
+def latest(session: Session, run_id: int, action: str, limit: int = 200) -> list[Query]:
+    """Return the newest questions of one action, newest first."""
+    query = select(Query).where(Query.run_id == run_id, Query.action == action)
+    return list(session.scalars(query.order_by(Query.id.desc()).limit(limit)))
+
+
+def tested(session: Session, run_id: int) -> list[Query]:
+    """Return the answered questions that have a p-value, in the order of their tests."""
+    query = select(Query).where(Query.run_id == run_id, Query.position.is_not(None))
+    return list(session.scalars(query.order_by(Query.position)))
