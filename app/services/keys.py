@@ -1,0 +1,66 @@
+"""Keys of stages: equal inputs, equal key; nothing is computed twice. Versions come from metadata, without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+from app.store.artifacts import artifact_key
+
+PREDICT_VERSION = 1
+EMBED_VERSION = 1
+ASSEMBLE_VERSION = 1
+PUBLISH_VERSION = 1
+LIBRARIES = ("faultline", "torch", "torchvision", "timm", "open_clip_torch", "numpy", "scipy", "scikit-learn")
+
+
+def numeric_policy(device_class: str) -> dict[str, str]:
+    """What may move the last digits of a result: dtype, kind of device, minor version of torch."""
+    dtype = "bfloat16 autocast" if device_class == "cuda" else "float32"
+    return {"dtype": dtype, "device": device_class, "torch": ".".join(_version("torch").split(".")[:2])}
+
+
+def model_hash(spec: Mapping[str, Any], checkpoint_hashes: Sequence[str]) -> str:
+    """SHA-256 of how a model is fed and read, and of its weights in order."""
+    canonical = json.dumps({"spec": spec, "checkpoints": list(checkpoint_hashes)}, sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def predict_base(data_hash: str, model: str, device_class: str) -> dict[str, Any]:
+    """What all predict shards of a model on a data set have in common."""
+    return {"data": data_hash, "model": model, "policy": numeric_policy(device_class)}
+
+
+def embed_base(data_hash: str, weights_hash: str, device_class: str) -> dict[str, Any]:
+    """What all embed shards of an encoder on a data set have in common."""
+    return {"data": data_hash, "encoder": weights_hash, "policy": numeric_policy(device_class)}
+
+
+def shard_key(stage: str, base: Mapping[str, Any], start: int, stop: int) -> str:
+    """The key of the rows [start, stop) of `predict` or `embed`."""
+    version = PREDICT_VERSION if stage == "predict" else EMBED_VERSION
+    return artifact_key(stage, version, base=dict(base), start=start, stop=stop)
+
+
+def kind_stage_key(
+    kind: str, stage: str, version: int, *, params: Any, seed: int, inputs: Mapping[str, Any], device_class: str
+) -> str:
+    """The key of one stage of an audit kind; `inputs` holds the keys of all that it reads."""
+    policy = numeric_policy(device_class)
+    parts = {"params": params, "seed": seed, "inputs": dict(inputs), "policy": policy}
+    return artifact_key(f"{kind}.{stage}", version, **parts)
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that a result depends on."""
+    return {name: _version(name) for name in LIBRARIES}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "unknown"
