@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel
 
+from app.audits.pieces import Thumb
+
 SubjectType = Literal["run", "class", "slice", "image", "map", "report"]
 
 
@@ -148,10 +150,19 @@ class RunReader(Protocol):
     def scores(self, sql_where: str = "", params: Sequence[Any] = (), **page: Any) -> list[dict[str, Any]]:
         """Return rows of the score table; see `app.store.scores.ScoreTable.rows`."""
 
+    def thumbs(self, positions: Sequence[int]) -> list[Thumb]:
+        """Return a picture for each position in the split, marked wrong or right, in the same order.
+
+        A report leaves out those whose thumbnail it does not hold.
+        """
+
+    def link(self, subject: Subject) -> str:
+        """Return the path of a subject's page; empty where there is none, as in a report."""
+
 
 @dataclass(frozen=True)
 class Action:
-    """An interactive question that a worker answers: `function(Inputs, Mapping, payload) -> ActionResult`."""
+    """An interactive question that a worker answers: `function(Inputs, payload) -> ActionResult`."""
 
     name: str
     title: str
