@@ -150,11 +150,8 @@ class RunReader(Protocol):
     def scores(self, sql_where: str = "", params: Sequence[Any] = (), **page: Any) -> list[dict[str, Any]]:
         """Return rows of the score table; see `app.store.scores.ScoreTable.rows`."""
 
-    def thumbs(self, positions: Sequence[int]) -> list[Thumb]:
-        """Return a picture for each position in the split, marked wrong or right, in the same order.
-
-        A report leaves out those whose thumbnail it does not hold.
-        """
+    def thumbs(self, positions: Sequence[int]) -> list[Thumb | None]:
+        """Return a picture for each position in the split, marked wrong or right; none where there is no picture."""
 
     def link(self, subject: Subject) -> str:
         """Return the path of a subject's page; empty where there is none, as in a report."""

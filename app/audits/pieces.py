@@ -35,7 +35,7 @@ class SliceCard(BaseModel):
     href: str = Field("", description="Path of the slice's page; empty in a report.")
     evidence: Literal["confirmed", "insufficient"]
     verdict: Literal["", "accept", "reject", "unsure"] = ""
-    error: Estimate = Field(description="Error rate on the slice's confirm rows.")
+    error: Estimate | None = Field(description="Error rate on the slice's confirm rows; none until it is measured.")
     class_error: Estimate | None = Field(None, description="Error rate of the whole class.")
     note: str = Field("", description="One sentence: what it is mistaken for, or what would be enough evidence.")
     thumbs: list[Thumb] = Field(default_factory=list, description="Six hard examples.")
