@@ -150,6 +150,9 @@ class RunReader(Protocol):
     def scores(self, sql_where: str = "", params: Sequence[Any] = (), **page: Any) -> list[dict[str, Any]]:
         """Return rows of the score table; see `app.store.scores.ScoreTable.rows`."""
 
+    def count(self, sql_where: str = "", params: Sequence[Any] = ()) -> int:
+        """Count rows of the score table."""
+
     def thumbs(self, positions: Sequence[int]) -> list[Thumb | None]:
         """Return a picture for each position in the split, marked wrong or right; none where there is no picture."""
 
