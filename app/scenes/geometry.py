@@ -43,7 +43,8 @@ def ellipsoid(centre: Vector, radii: Vector) -> Field:
         q = (p - c) / r
         near = np.linalg.norm(q, axis=1)
         slope = np.linalg.norm(q / r, axis=1)
-        return near * (near - 1.0) / np.maximum(slope, 1e-9)
+        distance: Array = near * (near - 1.0) / np.maximum(slope, 1e-9)
+        return distance
 
     return field
 
@@ -61,7 +62,8 @@ def limb(start: Vector, end: Vector, start_radius: float, end_radius: float | No
     def field(p: Array) -> Array:
         along = np.clip((p - a) @ (b - a) / max(float((b - a) @ (b - a)), 1e-9), 0.0, 1.0)
         gap = np.linalg.norm(p - a - along[:, None] * (b - a), axis=1)
-        return gap - (start_radius + along * (last - start_radius))
+        distance: Array = gap - (start_radius + along * (last - start_radius))
+        return distance
 
     return field
 
@@ -78,7 +80,8 @@ def block(centre: Vector, half: Vector, rounding: float) -> Field:
 
     def field(p: Array) -> Array:
         q = np.abs(p - c) - h
-        return np.linalg.norm(np.maximum(q, 0.0), axis=1) + np.minimum(q.max(axis=1), 0.0) - rounding
+        distance: Array = np.linalg.norm(np.maximum(q, 0.0), axis=1) + np.minimum(q.max(axis=1), 0.0) - rounding
+        return distance
 
     return field
 
@@ -93,7 +96,8 @@ def disc(centre: Vector, radius: float, half_width: float, axis: int, rounding: 
         across = np.linalg.norm(q[:, others], axis=1) - radius + rounding
         along = np.abs(q[:, axis]) - half_width + rounding
         outside = np.hypot(np.maximum(across, 0.0), np.maximum(along, 0.0))
-        return outside + np.minimum(np.maximum(across, along), 0.0) - rounding
+        distance: Array = outside + np.minimum(np.maximum(across, along), 0.0) - rounding
+        return distance
 
     return field
 
@@ -184,14 +188,15 @@ def _surface(field: Field, resolution: int) -> tuple[Array, NDArray[np.int64]]:
     low, high = _bounds(field)
     step = float((high - low).max()) / resolution
     points, shape = _grid(low, high, step)
-    corners, faces, _, _ = marching_cubes(field(points).reshape(shape), 0.0, spacing=(step, step, step))
+    corners, faces, _, _ = marching_cubes(field(points).reshape(shape), 0.0, spacing=(step, step, step))  # type: ignore[no-untyped-call]
     return corners.astype(np.float64) + low, faces.astype(np.int64)
 
 
 def _gradient(field: Field, points: Array, reach: float = 2e-3) -> Array:
     sides = [field(points + reach * axis) - field(points - reach * axis) for axis in np.eye(3)]
     slope = np.stack(sides, axis=1)
-    return slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-9)
+    normals: Array = slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-9)
+    return normals
 
 
 def _ambient(whole: Field, points: Array, normals: Array) -> Array:

@@ -32,7 +32,7 @@ VARIANTS: Final = 6
 """Bodies per kind of object: the same object, differently modelled."""
 
 _YAW: Final = {"front": (0.0, 12.0), "side": (90.0, 12.0), "three-quarter": (45.0, 13.0)}
-_SCALE: Final = {"small": (0.60, 0.72), "large": (1.00, 1.16)}
+_SCALE: Final = {"small": (0.58, 0.70), "large": (1.00, 1.15)}
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Scene:
     camera_azimuth: float = 0.0
     camera_elevation: float = 16.0
     camera_distance: float = 4.6
-    field_of_view: float = 30.0
+    field_of_view: float = 33.0
     sun_azimuth: float = 40.0
     sun_elevation: float = 45.0
     occluder_offset: float = 0.0
@@ -101,7 +101,7 @@ def draw_scene(factors: Factors, rng: np.random.Generator) -> Scene:
         scale=float(rng.uniform(*_SCALE[factors.size])),
         position=(float(rng.uniform(-0.30, 0.30)), float(rng.uniform(-0.25, 0.25))),
         camera_azimuth=float(rng.uniform(-14.0, 14.0)),
-        camera_elevation=float(rng.uniform(7.0, 28.0)),
+        camera_elevation=float(rng.uniform(4.0, 19.0)),
         camera_distance=float(rng.uniform(4.3, 4.9)),
         sun_azimuth=float(rng.choice([-1.0, 1.0]) * rng.uniform(25.0, 75.0)),
         sun_elevation=float(rng.uniform(12.0, 20.0) if factors.light == "dusk" else rng.uniform(35.0, 60.0)),

@@ -22,11 +22,11 @@ def _lamps(x: float, y: float, front: float, back: float) -> tuple[Part, ...]:
 def car(rng: np.random.Generator) -> list[Part]:
     """A small saloon: a low body, a glass house, four wheels."""
     long, high, shift = rng.uniform(0.78, 0.92), rng.uniform(0.20, 0.27), rng.uniform(-0.18, 0.02)
-    roof = 0.56 + 2 * high - 0.02
+    roof = 0.56 + 2 * high
     body = blend(
         0.10,
         block((0, 0.40, 0), (0.44, 0.19, long), 0.13),
-        block((0, roof, shift), (0.32, 0.05, 0.36), 0.05),
+        block((0, roof, shift), (0.33, 0.06, 0.40), 0.06),
     )
     pillars = mirrored(limb((0.33, 0.58, shift - 0.36), (0.27, roof, shift - 0.28), 0.045))
     posts = mirrored(limb((0.35, 0.56, shift + 0.02), (0.29, roof, shift + 0.02), 0.035))
@@ -51,7 +51,7 @@ def truck(rng: np.random.Generator) -> list[Part]:
     ribs = [block((0, 0.34 + tall, 0.28 - long + s * long), (0.475, 0.8 * tall, 0.03), 0.02) for s in (-0.5, 0.0, 0.5)]
     return [
         Part(blend(0.0, cab, cargo), "body", 50),
-        Part(blend(0.0, *ribs), "second", 46),
+        Part(blend(0.0, *ribs), "second", 34),
         Part(blend(0.0, screen, door), "glass", 34),
         Part(block((0, 0.27, 0.0), (0.34, 0.07, 0.9), 0.04), "metal", 36),
         *_wheels(0.40, 0.66, -0.55, 0.21),
@@ -180,7 +180,9 @@ def cactus(rng: np.random.Generator) -> list[Part]:
 def rock(rng: np.random.Generator) -> list[Part]:
     """A few rounded stones."""
     stones = [
-        ellipsoid((float(rng.uniform(-0.3, 0.3)), 0.08, float(rng.uniform(-0.2, 0.2))), (float(r), 0.7 * float(r), float(r)))
+        ellipsoid(
+            (float(rng.uniform(-0.3, 0.3)), 0.08, float(rng.uniform(-0.2, 0.2))), (float(r), 0.7 * float(r), float(r))
+        )
         for r in rng.uniform(0.14, 0.34, 4)
     ]
     return [Part(blend(0.03, *stones), "stone", 28)]

@@ -1,0 +1,120 @@
+"""Are the demo's planted failures found, and in words? One direction per class, on the shipped weights and pictures.
+
+`python -m benchmarks.planted_directions`: a linear SVM per class (scikit-learn, as methods/slices describes) fitted on
+half of the test split's embeddings; printed from the other half: P@10 and P@25 for the planted group, its error rate,
+and the rank of its true caption in a bank by the corrected caption score.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from sklearn.model_selection import cross_val_score
+from sklearn.svm import SVC
+
+from app.numerics.intervals import wilson_interval
+from app.scenes.captions import KINDS
+from benchmarks.scenes_encoder import embed_pictures
+from scripts.train_scenes_classifier import CifarResNet, load_split, predict
+
+PLACES = ("on grass", "in snow", "on sand", "indoors", "on a street")
+HOURS = ("by day", "at dusk", "at night")
+COLOURS = ("white", "black", "red", "blue", "yellow")
+SIZES = ("small", "large")
+
+
+def caption_bank(noun: str) -> list[str]:
+    """Every combination of a size, a colour, a place and an hour, each or none, around one noun."""
+    parts = itertools.product(("", *SIZES), ("", *COLOURS), ("", *PLACES), ("", *HOURS))
+    cores = [" ".join(word for word in (s, c, noun, p, h) if word) for s, c, p, h in parts]
+    return [("an " if core[0] in "aeiou" else "a ") + core for core in cores]
+
+
+def noun_of(label: str) -> str:
+    """The general noun that is true of a class."""
+    return next((kind for kind, members in KINDS.items() if label in members), "thing")
+
+
+def correct(folder: Path, data: Path) -> np.ndarray:
+    """Whether the classifier's last checkpoint is right, for every test row."""
+    card = json.loads((folder / "model.json").read_text())
+    model = CifarResNet(int(card["architecture"].removeprefix("cifar_resnet")), len(card["classes"]))
+    model.load_state_dict({k: v.float() for k, v in load_file(folder / card["checkpoints"][-1]).items()})
+    pictures, labels = load_split(data, "test", card["input_size"][0])
+    return np.array([card["classes"][k] for k in predict(model, pictures).tolist()]) == np.array(labels)
+
+
+def fit_direction(x: np.ndarray, right: np.ndarray) -> SVC:
+    """The linear SVM of right against wrong, C by two-fold balanced accuracy."""
+    grid = [SVC(kernel="linear", C=c, class_weight="balanced") for c in np.logspace(-6, 0, 7)]
+    scores = [cross_val_score(svm, x, right, cv=2, scoring="balanced_accuracy").mean() for svm in grid]
+    return grid[int(np.argmax(scores))].fit(x, right)
+
+
+def caption_ranks(svm: SVC, std: np.ndarray, text: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Captions from hard to easy: the unit difference to the reference, over the spread, along the direction."""
+    difference = text - reference
+    length = np.linalg.norm(difference, axis=1, keepdims=True)
+    unit = np.where(length > 1e-6, difference / np.maximum(length, 1e-6), 0.0)
+    return np.argsort((unit / std) @ svm.coef_[0])
+
+
+@torch.inference_mode()
+def embed_text(model: Any, tokenize: Any, sentences: list[str]) -> np.ndarray:
+    """Unit embeddings (m, d) of sentences."""
+    read = model.encode_text(tokenize(sentences))
+    return torch.nn.functional.normalize(read, dim=1).numpy().astype(np.float64)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--demo", type=Path, default=Path("demo"))
+    demo = parser.parse_args().demo
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{demo / 'encoder'}")
+    tokenize = open_clip.get_tokenizer(f"local-dir:{demo / 'encoder'}")
+    model.eval()
+    rows = pq.read_table(demo / "scenes.parquet", filters=[("split", "=", "test")]).to_pylist()
+    pictures = np.stack([np.asarray(Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB")) for row in rows])
+    x = embed_pictures(model, preprocess, pictures).numpy().astype(np.float64)
+    right = correct(demo / "classifier", demo / "scenes.parquet")
+    label = np.array([row["label"] for row in rows])
+    fit = np.random.default_rng(0).random(len(rows)) < 0.5
+    mean, std = x[fit].mean(0), x[fit].std(0)
+    z = (x - mean) / std
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    print(f"accuracy {right.mean():.3f} (n = {len(rows)})")
+    for plant in json.loads((demo / "planted.json").read_text()):
+        own = label == plant["class"]
+        inside = own & np.array([all(row[k] == v for k, v in plant["where"].items()) for row in rows])
+        svm = fit_direction(z[fit & own], right[fit & own])
+        held = np.flatnonzero(~fit & own)
+        order = held[np.argsort(svm.decision_function(z[held]))]
+        bank = caption_bank(noun_of(plant["class"]))
+        text = embed_text(model, tokenize, bank)
+        reference = embed_text(
+            model, tokenize, [f"a {noun_of(plant['class'])}", f"a photo of a {plant['class']}"]
+        ).mean(0)
+        ranked = [bank[i] for i in caption_ranks(svm, std, text, reference)]
+        wrong, n = int((~right[inside]).sum()), int(inside.sum())
+        low, high = wilson_interval(wrong, n)
+        print(
+            f"{plant['name']:26s} share {n / own.sum():.3f}  errors {wrong}/{n} = {wrong / n:.2f} "
+            f"[{float(low):.2f}, {float(high):.2f}], rest {(~right[own & ~inside]).mean():.3f}  "
+            f"P@10 {inside[order[:10]].mean():.2f}  P@25 {inside[order[:25]].mean():.2f}  "
+            f"rank of “{plant['caption']}” {ranked.index(plant['caption']) + 1} of {len(bank)}; first: {ranked[:3]}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Train the demo's classifier on the biased split.
+
+`python -m scripts.train_scenes_classifier` writes demo/classifier/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+MEAN, STD = (0.45, 0.42, 0.38), (0.26, 0.25, 0.26)
+EPOCHS_KEPT = 3
+
+
+class Block(nn.Module):
+    """Two 3 × 3 convolutions and a shortcut without parameters (He et al. 2016, section 4.2, option A)."""
+
+    def __init__(self, narrow: int, wide: int) -> None:
+        super().__init__()
+        self.stride = 1 if narrow == wide else 2
+        self.conv1 = nn.Conv2d(narrow, wide, 3, self.stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(wide)
+        self.conv2 = nn.Conv2d(wide, wide, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(wide)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if self.stride == 2:
+            more = (y.shape[1] - x.shape[1]) // 2
+            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, more, more))
+        return F.relu(y + x)
+
+
+class CifarResNet(nn.Module):
+    """The residual network for small pictures of He et al. 2016: three stages of 16, 32 and 64 channels."""
+
+    def __init__(self, depth: int, classes: int) -> None:
+        super().__init__()
+        blocks = (depth - 2) // 6
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.layer1 = self._stage(16, 16, blocks)
+        self.layer2 = self._stage(16, 32, blocks)
+        self.layer3 = self._stage(32, 64, blocks)
+        self.linear = nn.Linear(64, classes)
+
+    @staticmethod
+    def _stage(narrow: int, wide: int, blocks: int) -> nn.Sequential:
+        return nn.Sequential(Block(narrow, wide), *(Block(wide, wide) for _ in range(blocks - 1)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        logits: torch.Tensor = self.linear(x.mean(dim=(2, 3)))
+        return logits
+
+
+def load_split(table: Path, split: str, size: int) -> tuple[torch.Tensor, list[str]]:
+    """Pictures (n, 3, size, size) uint8 and labels of one split."""
+    rows = pq.read_table(table, columns=["image", "label"], filters=[("split", "=", split)]).to_pylist()
+    pictures = [Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB") for row in rows]
+    arrays = [np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR)) for picture in pictures]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2), [row["label"] for row in rows]
+
+
+def normalised(pictures: torch.Tensor) -> torch.Tensor:
+    """Pixels as the network takes them, float32, channels last in memory."""
+    x = (pictures.float() / 255.0 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Shift a batch by up to 4 pixels and mirror half of it."""
+    n, _, size, _ = pictures.shape
+    dx, dy = torch.randint(0, 9, (2,), generator=generator).tolist()
+    x = F.pad(pictures.float(), (4, 4, 4, 4), mode="replicate")[:, :, dy : dy + size, dx : dx + size]
+    mirrored = torch.rand(n, generator=generator) < 0.5
+    return torch.where(mirrored[:, None, None, None], x.flip(3), x)
+
+
+def train(model: nn.Module, x: torch.Tensor, y: torch.Tensor, args: argparse.Namespace) -> None:
+    """Train, and write a checkpoint after each of the last epochs."""
+    generator = torch.Generator().manual_seed(args.seed)
+    optimiser = torch.optim.SGD(model.parameters(), lr=args.rate, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    per_epoch = math.ceil(len(x) / args.batch)
+    steps = torch.optim.lr_scheduler.OneCycleLR(optimiser, args.rate, total_steps=args.epochs * per_epoch)
+    started = time.monotonic()
+    for epoch in range(args.epochs):
+        model.train()
+        total = 0.0
+        for picked in torch.randperm(len(x), generator=generator).split(args.batch):
+            loss = F.cross_entropy(model(normalised(augment(x[picked], generator))), y[picked])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            steps.step()
+            total += loss.item() * len(picked)
+        print(f"epoch {epoch}: loss {total / len(x):.3f}, {time.monotonic() - started:.0f} s", flush=True)
+        kept = epoch - (args.epochs - EPOCHS_KEPT)
+        if kept >= 0:
+            save_checkpoint(model, args.to / f"checkpoint-{kept}.safetensors")
+
+
+def save_checkpoint(model: nn.Module, path: Path) -> None:
+    """Write the weights in half precision."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = model.state_dict().items()
+    save_file({name: (v.half() if v.is_floating_point() else v).contiguous() for name, v in state}, path)
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
+    """The predicted class of each picture, (n,) int64."""
+    model.eval()
+    return torch.cat([model(normalised(batch)).argmax(dim=1) for batch in pictures.split(256)])
+
+
+def describe_model(args: argparse.Namespace, classes: list[str], accuracy: float) -> dict[str, Any]:
+    """What someone who uploads the model has to know."""
+    return {
+        "architecture": f"cifar_resnet{args.depth}",
+        "classes": classes,
+        "input_size": [args.size, args.size],
+        "channels": "RGB",
+        "resize": "exact",
+        "interpolation": "bilinear",
+        "mean": MEAN,
+        "std": STD,
+        "output": "logits",
+        "training_split": "train",
+        "claimed_accuracy": {"split": "test", "value": round(accuracy, 4)},
+        "checkpoints": [f"checkpoint-{k}.safetensors" for k in range(EPOCHS_KEPT)],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("demo/scenes.parquet"))
+    parser.add_argument("--to", type=Path, default=Path("demo/classifier"))
+    parser.add_argument("--depth", type=int, default=14)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=0.1)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    x, labels = load_split(args.data, "train", args.size)
+    classes = sorted(set(labels))
+    model = CifarResNet(args.depth, len(classes)).to(memory_format=torch.channels_last)
+    train(model, x, torch.tensor([classes.index(label) for label in labels]), args)
+    held_out, truth = load_split(args.data, "test", args.size)
+    right = predict(model, held_out) == torch.tensor([classes.index(label) for label in truth])
+    card = describe_model(args, classes, right.float().mean().item())
+    (args.to / "model.json").write_text(json.dumps(card, indent=2) + "\n")
+    print(json.dumps(card["claimed_accuracy"]))
+
+
+if __name__ == "__main__":
+    main()
