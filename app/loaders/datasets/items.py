@@ -1,0 +1,31 @@
+"""What every reader yields, whatever the format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NO_META: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(slots=True)
+class SourceItem:
+    """One example as the source has it.
+
+    `load` returns the image file's bytes; None where the row has no image. `problem` says why the row cannot be read,
+    where the reader already knows. `embedding` is float32 [d].
+    """
+
+    path: str
+    label: str | None = None
+    split: str | None = None
+    load: Callable[[], bytes] | None = None
+    meta: Mapping[str, Any] = field(default=_NO_META)
+    embedding: NDArray[np.float32] | None = None
+    example_id: str | None = None
+    problem: str | None = None
