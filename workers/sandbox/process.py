@@ -37,7 +37,7 @@ def start(folder: Path, limits: Limits, readable: Sequence[Path], device: str) -
         "accelerator": device != "cpu",
         "parent": os.getpid(),
     }
-    environment = clean_environment(folder, limits, device)
+    environment = clean_environment(folder, limits)
     return _spawner.submit(_spawn, folder, json.dumps(wishes), environment).result()
 
 
@@ -66,9 +66,9 @@ def choose_user(folder: Path) -> int | None:
     return _FIRST_UID + folder.stat().st_ino % _UIDS
 
 
-def clean_environment(folder: Path, limits: Limits, device: str) -> dict[str, str]:
+def clean_environment(folder: Path, limits: Limits) -> dict[str, str]:
     """The whole environment of a child."""
-    threads = str(limits.compute_threads or os.cpu_count() or 1)
+    threads = str(limits.compute_threads or os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     home = str(folder)
     environment = {
         "HOME": home,
@@ -83,10 +83,7 @@ def clean_environment(folder: Path, limits: Limits, device: str) -> dict[str, st
         "HF_HUB_OFFLINE": "1",
         "CUDA_MODULE_LOADING": "LAZY",
     }
-    environment |= {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    if device.startswith("cuda:"):
-        environment["FAULTLINE_DEVICE"] = device
-    return environment
+    return environment | {name: os.environ[name] for name in _INHERITED if name in os.environ}
 
 
 def kill(child: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,71 @@
+"""From an RGB image to the network's input, in the two halves that threads and device do."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from app.loaders.images import BadImage
+from app.loaders.models.spec import Preprocessing
+
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "box": Image.Resampling.BOX,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def to_pixels(image: Image.Image, steps: Preprocessing) -> NDArray[np.uint8]:
+    """Resize and crop as torchvision's Resize and CenterCrop do on Pillow images.
+
+    Returns uint8 [height, width, channels].
+
+    Raises:
+        BadImage: nothing brings the image to the network's size.
+    """
+    height, width = steps.size
+    if steps.channels == 1:
+        image = image.convert("L")
+    image = _resized(image, steps)
+    if steps.crop == "center" and image.size != (width, height):
+        left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+        image = image.crop((left, top, left + width, top + height))
+    if image.size != (width, height):
+        raise BadImage(
+            f"The image has {image.width} × {image.height} pixels, the network takes {width} × {height}, and "
+            "neither resizing nor cropping is switched on."
+        )
+    return np.asarray(image).reshape(height, width, steps.channels)
+
+
+def _resized(image: Image.Image, steps: Preprocessing) -> Image.Image:
+    height, width = steps.size
+    if steps.resize == "stretch" and image.size != (width, height):
+        return image.resize((width, height), _FILTERS[steps.interpolation])
+    if steps.resize == "shorter" and min(image.size) != steps.shorter_side:
+        short, side = min(image.size), steps.shorter_side
+        new = (int(side * image.width / short), int(side * image.height / short))
+        return image.resize((max(new[0], side), max(new[1], side)), _FILTERS[steps.interpolation])
+    return image
+
+
+def to_input(pixels: Tensor, steps: Preprocessing) -> Tensor:
+    """Scale and normalise uint8 [n, height, width, channels] to float32 [n, channels, height, width]."""
+    batch = pixels.permute(0, 3, 1, 2).to(torch.float32)
+    if steps.colour_order == "BGR" and steps.channels == 3:
+        batch = batch.flip(1)
+    mean = torch.tensor(steps.mean, device=pixels.device).view(1, -1, 1, 1)
+    std = torch.tensor(steps.std, device=pixels.device).view(1, -1, 1, 1)
+    return (batch * (steps.scale / 255.0) - mean) / std
+
+
+def draft_size(steps: Preprocessing) -> int | None:
+    """Short side down to which a JPEG may be decoded coarsely: twice what remains after resizing."""
+    if steps.resize == "none":
+        return None
+    return 2 * (max(steps.size) if steps.resize == "stretch" else steps.shorter_side)
