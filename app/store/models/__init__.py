@@ -4,7 +4,7 @@ from app.store.models.accounts import ApiToken, Membership, Project, User, WebSe
 from app.store.models.base import Base
 from app.store.models.datasets import Dataset, DatasetSplit
 from app.store.models.findings import Comment, Finding, Query, Verdict
-from app.store.models.jobs import LogLine, Stage, Upload
+from app.store.models.jobs import LogLine, Stage, Upload, Worker
 from app.store.models.registry import Checkpoint, Model, ModelVersion
 from app.store.models.runs import AuditRun
 from app.store.models.sharing import AuditLog, Report, ShareLink
@@ -32,4 +32,5 @@ __all__ = [
     "User",
     "Verdict",
     "WebSession",
+    "Worker",
 ]

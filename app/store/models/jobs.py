@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.store.models.base import Base, UtcDateTime, created, json_object, name_text, pk, project_fk, status
+from app.store.models.base import Base, UtcDateTime, created, json_object, moment, name_text, pk, project_fk, status
 
 
 class Stage(Base):
@@ -61,3 +61,18 @@ class Upload(Base):
     meta: Mapped[json_object]
     created_by: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
     created_at: Mapped[created]
+
+
+class Worker(Base):
+    """A worker process; one whose heartbeat is old is gone, and what it held is given to others."""
+
+    __tablename__ = "worker"
+    executor_id: Mapped[str] = mapped_column(String(120), primary_key=True)
+    """`<host>-<role><index>`; a restarted worker keeps it."""
+    role: Mapped[str] = mapped_column(String(16))
+    host: Mapped[name_text]
+    process_id: Mapped[int]
+    device: Mapped[str] = mapped_column(String(16))
+    version: Mapped[str] = mapped_column(String(40))
+    started_at: Mapped[moment]
+    heartbeat_at: Mapped[moment]

@@ -1,0 +1,138 @@
+"""A run as its workers see it: read from the database, the same for every worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from app.audits import kind as kind_named
+from app.audits.base import AuditKind
+from app.errors import UserError
+from app.loaders.models.spec import ModelSpec
+from app.services import keys
+from app.settings import get_settings
+from app.store.places import get_artifacts
+from app.store.repositories import subjects
+from app.store.repositories import workers as worker_rows
+from app.store.repositories.subjects import Audited
+from app.store.session import reading
+from workers.device import device_class
+
+Embeddings = Literal["encoder", "given", "penultimate", "none"]
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything that a run's stages need to know of it."""
+
+    rows: Audited
+    spec: ModelSpec
+    device: str
+    shard_rows: int
+
+    @property
+    def kinds(self) -> list[AuditKind]:
+        """The kinds that the run audits."""
+        return [kind_named(name) for name in self.rows.run.kinds]
+
+    @property
+    def stages(self) -> list[dict[str, Any]]:
+        """The stages of all kinds, in order."""
+        return [
+            {"kind": kind.name, "name": stage.name, "title": stage.title}
+            for kind in self.kinds
+            for stage in kind.stages
+        ]
+
+    @property
+    def encoder(self) -> str:
+        """The encoder's name."""
+        return self.rows.run.encoder
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the run needs the model's outputs."""
+        return any(kind.needs_predictions for kind in self.kinds)
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """Where the embeddings come from."""
+        if not any(kind.needs_embeddings for kind in self.kinds):
+            return "none"
+        return "given" if self.encoder == "given" else "penultimate" if self.encoder == "penultimate" else "encoder"
+
+    @property
+    def data_hash(self) -> str:
+        """Hash of the data set's content."""
+        return self.rows.dataset.data_hash
+
+    @property
+    def model_hash(self) -> str:
+        """Hash of the model's weights and of how it is fed and read."""
+        return keys.model_hash(self.rows.version.spec, [row.sha256 for row in self.rows.checkpoints])
+
+    @property
+    def folder(self) -> Path:
+        """The data set's artifact."""
+        return get_artifacts().local(self.rows.dataset.artifact_key)
+
+    def range(self, role: Literal["audited", "train"]) -> tuple[int, int] | None:
+        """The rows [start, stop) of a split, None when the run has no training split.
+
+        Raises:
+            UserError: the data set has no split of that name.
+        """
+        name = self.rows.run.split if role == "audited" else self.rows.run.train_split
+        if not name:
+            return None
+        for split in self.rows.splits:
+            if split.name == name:
+                return split.start, split.stop
+        there = ", ".join(f"“{split.name}”" for split in self.rows.splits)
+        raise UserError(f"The data set “{self.rows.dataset.name}” has no split “{name}”; it has {there}.")
+
+    def shards(self, stage: str) -> list[list[int]]:
+        """The shards [start, stop) of a stage over the audited and the training split.
+
+        A table of predictions is read once for each split, whatever its size.
+        """
+        whole = stage == "predict" and self.spec.format == "predictions"
+        found: list[list[int]] = []
+        for rows in dict.fromkeys((self.range("audited"), self.range("train"))):
+            if rows is not None:
+                size = rows[1] - rows[0] if whole else self.shard_rows
+                found += [[start, min(start + size, rows[1])] for start in range(*rows, max(size, 1))]
+        return found
+
+    def require_runnable(self) -> None:
+        """Raise a `UserError` that says what is missing before anything is computed."""
+        _require(self.rows.dataset.status == "succeeded", f"The data set “{self.rows.dataset.name}” is not imported.")
+        _require(self.rows.version.status == "succeeded", "The model version has not passed its check.")
+        _require(bool(self.kinds), "The run names no kind of audit; choose at least one.")
+        audited = self.range("audited")
+        _require(audited is not None and audited[1] > audited[0], "The audited split has no rows.")
+        self.range("train")
+        if self.embeddings == "given":
+            _require(
+                (self.folder / "embeddings.npy").is_file(),
+                "The data set brought no embeddings of its own; choose an encoder.",
+            )
+
+
+def load_run(run_id: int) -> RunPlan:
+    """Read a run.
+
+    Raises:
+        NotFound: it, its data set or its model is gone.
+    """
+    settings = get_settings()
+    with reading() as session:
+        rows = subjects.audited(session, run_id)
+        device = device_class(settings, gpu_workers=worker_rows.count_alive(session, "gpu"))
+    return RunPlan(rows, ModelSpec.model_validate(rows.version.spec), device, settings.shard_rows)
+
+
+def _require(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise UserError(sentence)
