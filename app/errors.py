@@ -19,6 +19,14 @@ class UserError(FaultlineError):
     status = 422
 
 
+class FieldError(UserError):
+    """One field of a form or request is wrong; `field` is its name there."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class Unauthenticated(FaultlineError):
     """Nobody is signed in."""
 

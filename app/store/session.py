@@ -46,7 +46,8 @@ def _configure_sqlite(engine: Engine, *, foreign_keys: bool) -> None:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        reads = connection.get_execution_options().get("reads", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 @lru_cache
@@ -69,6 +70,6 @@ def transaction() -> Iterator[Session]:
 
 @contextmanager
 def reading() -> Iterator[Session]:
-    """Yield a session for reading; nothing is committed."""
-    with Session(get_engine(), expire_on_commit=False) as session:
+    """Yield a session for reading; nothing is committed, and no writer waits for it."""
+    with Session(get_engine().execution_options(reads=True), expire_on_commit=False) as session:
         yield session

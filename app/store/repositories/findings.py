@@ -50,9 +50,7 @@ def of_run(
     return list(session.scalars(query.limit(limit).offset(offset)))
 
 
-def count(
-    session: Session, run_id: int, *, kind: str = "", text: str = "", retired: bool = False, **equal: Any
-) -> int:
+def count(session: Session, run_id: int, *, kind: str = "", text: str = "", retired: bool = False, **equal: Any) -> int:
     """Count what `of_run` would return without its page."""
     query = _filtered(select(func.count()).select_from(Finding), run_id, kind, text, retired, equal)
     return session.scalar(query) or 0

@@ -1,0 +1,1 @@
+"""The pages. A module here that has `pages: Pages` is found by `app.main`."""
