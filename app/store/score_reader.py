@@ -1,0 +1,135 @@
+"""Reads a run's `scores.parquet` for pages: filter, sort, page and tally a million rows without loading them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+SORTABLE = ("row", "decision", "confidence", "p_true", "label", "prediction")
+TALLIED = ("prediction", "label", "role")
+BRIEF = "row, role, label, prediction, confidence, p_true, correct, decision"
+
+
+class Order(NamedTuple):
+    """A column to sort by; ties and missing values come last, by row."""
+
+    column: str = "row"
+    descending: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Order:
+        """Read `decision` or `decision DESC`; anything unknown sorts by row."""
+        column, _, direction = text.partition(" ")
+        return cls(column, direction.upper() == "DESC") if column in SORTABLE else cls()
+
+    @property
+    def sql(self) -> str:
+        """The ORDER BY list."""
+        return f"{self.column} {'DESC' if self.descending else 'ASC'} NULLS LAST, row"
+
+
+class ScoreReader:
+    """One row per example of the audited split; `where` conditions are code's own, values go into `params`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def rows(
+        self,
+        where: str = "",
+        params: Sequence[Any] = (),
+        *,
+        order: str = "row",
+        limit: int = 60,
+        offset: int = 0,
+        wide: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Return rows as dictionaries; `order` is a sortable column, with DESC after it for the other direction.
+
+        Only `wide` rows have `example_id`, `split` and `slices`: reading those of rows far apart takes long.
+        """
+        page = f"ORDER BY {Order.parse(order).sql} LIMIT {int(limit)} OFFSET {int(offset)}"
+        cursor = self._select("*" if wide else BRIEF, where, params, page)
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+
+    def by_rows(self, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Return the rows with these data set rows, by row; unknown ones are left out."""
+        if not rows:
+            return {}
+        found = self.rows("row IN (SELECT unnest(?))", [list(rows)], limit=len(rows))
+        return {row["row"]: row for row in found}
+
+    def count(self, where: str = "", params: Sequence[Any] = ()) -> int:
+        """Count rows."""
+        found = self._select("count(*)", where, params).fetchone()
+        return int(found[0]) if found else 0
+
+    def tally(
+        self, column: str, where: str = "", params: Sequence[Any] = (), limit: int = 100
+    ) -> list[tuple[Any, int, int]]:
+        """Return (value, rows, errors) of a column, the most rows first.
+
+        Raises:
+            ValueError: the column is not one to tally.
+        """
+        if column not in TALLIED:
+            raise ValueError(f"{column!r} is not tallied; {', '.join(TALLIED)} are.")
+        counts = f"{column}, count(*), count(*) FILTER (NOT correct)"
+        cursor = self._select(counts, where, params, f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {int(limit)}")
+        return [(value, int(n), int(errors)) for value, n, errors in cursor.fetchall()]
+
+    def columns(
+        self, names: Sequence[str], where: str = "", params: Sequence[Any] = (), *, limit: int | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Return columns as arrays [m] by row; with a limit, errors first and then a fixed random choice."""
+        page = "ORDER BY row" if limit is None else f"ORDER BY correct, hash(row) LIMIT {int(limit)}"
+        arrays = self._select(", ".join(f'"{name}"' for name in names), where, params, page).fetchnumpy()
+        return {name: np.ma.filled(values, np.nan) if np.ma.isMA(values) else values for name, values in arrays.items()}
+
+    def members(self, key: str) -> NDArray[np.int64]:
+        """Return the sorted data set rows that carry a slice's key."""
+        return np.asarray(self.columns(["row"], "list_contains(slices, ?)", [key])["row"], np.int64)
+
+    def beside(
+        self, row: int, where: str = "", params: Sequence[Any] = (), *, order: str = "row"
+    ) -> tuple[int | None, int | None]:
+        """Return the rows before and after `row` in a filtered, sorted list; none at its ends."""
+        by, here = Order.parse(order), self.by_rows([row]).get(row)
+        if here is None:
+            return None, None
+        return self._next(by, here, where, params, back=True), self._next(by, here, where, params)
+
+    def _next(
+        self, by: Order, here: dict[str, Any], where: str, params: Sequence[Any], *, back: bool = False
+    ) -> int | None:
+        beyond = ">" if by.descending == back else "<"
+        side, turn = ("<", "DESC") if back else (">", "ASC")
+        direction = "DESC" if by.descending != back else "ASC"
+        condition = f"({by.column} {beyond} ? OR ({by.column} = ? AND row {side} ?))"
+        condition = f"({where}) AND {condition}" if where else condition
+        value = here[by.column]
+        page = f"ORDER BY {by.column} {direction}, row {turn} LIMIT 1"
+        found = self._select("row", condition, [*params, value, value, here["row"]], page).fetchone()
+        return None if found is None else int(found[0])
+
+    def _select(self, what: str, where: str, params: Sequence[Any], tail: str = "") -> duckdb.DuckDBPyConnection:
+        condition = f"WHERE {where}" if where else ""
+        source = str(self._path).replace("'", "''")
+        # Names and conditions are literals of our own code; every value that came from outside is a parameter.
+        sql = f"SELECT {what} FROM read_parquet('{source}') {condition} {tail}"  # noqa: S608
+        return _database().cursor().execute(sql, list(params))
+
+
+@lru_cache
+def _database() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("SET threads=2")
+    connection.execute("SET autoinstall_known_extensions=false")
+    return connection
