@@ -7,7 +7,10 @@ from app.audits.slices.schema import ClimbPayload, HypothesisPayload, Params, Sl
 AUDIT = AuditKind(
     name="slices",
     title="Error slices",
-    description="Finds groups of images on which the model fails together, describes them in words, and tests each on rows that no step of the search saw.",
+    description=(
+        "Finds groups of images on which the model fails together, describes them in words, "
+        "and tests each on rows that no step of the search saw."
+    ),
     params=Params,
     summary=SlicesSummary,
     stages=(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.audits.base import Inputs, Split
-from app.numerics.embedding import normalise_rows, standardise
+from app.numerics.embedding import CONSTANT, Standardiser
 from app.numerics.split import fit_rows
 
 Ints = NDArray[np.int64]
@@ -68,7 +68,7 @@ class Rows:
     def features(self, positions: Ints) -> Tensor:
         """Return the standardised, row-normalised embeddings of some rows: float32 [m, d] on the device."""
         block = torch.from_numpy(np.array(self.embeddings[positions], dtype=np.float32)).to(self.device)
-        return normalise_rows(standardise(block, self.mean.to(self.device), self.std.to(self.device)))
+        return Standardiser(self.mean.to(self.device), self.std.to(self.device)).unit_rows(block)
 
     def details(self) -> dict[str, np.ndarray]:
         """Return what `load` reads back."""
@@ -139,9 +139,7 @@ def judge(logits: np.ndarray, labels: Ints) -> tuple[Ints, Floats, Floats, Bools
 
 def meta_columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:
     """Return the user's own columns of a manifest by name, without their prefix."""
-    return {
-        name.removeprefix("meta."): table.column(name) for name in table.column_names if name.startswith("meta.")
-    }
+    return {name.removeprefix("meta."): table.column(name) for name in table.column_names if name.startswith("meta.")}
 
 
 def _finite_rows(embeddings: np.ndarray) -> Bools:
@@ -150,15 +148,17 @@ def _finite_rows(embeddings: np.ndarray) -> Bools:
 
 
 def _reference(train: Split | None, embeddings: np.ndarray, fit: Bools) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each dimension, block by block in float64."""
+    """Mean and standard deviation of each dimension, as `Standardiser.of`, but reading block by block."""
     source, kept = (train.embeddings, None) if train and train.embeddings is not None else (embeddings, fit)
-    count, total, square = 0, np.zeros(embeddings.shape[1]), np.zeros(embeddings.shape[1])
+    count, total, square, largest = 0, *np.zeros((3, embeddings.shape[1]))
     for start in range(0, len(source), BLOCK):
         block = np.asarray(source[start : start + BLOCK], dtype=np.float64)
         block = block[kept[start : start + BLOCK]] if kept is not None else block[np.isfinite(block).all(axis=1)]
         count += len(block)
         total += block.sum(axis=0)
         square += np.einsum("ij,ij->j", block, block)
+        largest = np.maximum(largest, np.abs(block).max(axis=0, initial=0))
     mean = total / max(count, 1)
-    variance = np.maximum(square / max(count, 1) - mean**2, 0)
-    return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(np.sqrt(variance).astype(np.float32))
+    std = np.sqrt(np.maximum(square / max(count, 1) - mean**2, 0))
+    std = np.where(std > CONSTANT * largest, std, 1)
+    return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(std.astype(np.float32))

@@ -1,4 +1,4 @@
-"""Parameters and results of the kind `slices`. Rates are of errors, in [0, 1]; every rate carries its n and interval."""
+"""Parameters and results of the kind `slices`. Rates are of errors, in [0, 1]; each with n and interval."""
 
 from __future__ import annotations
 
@@ -101,6 +101,7 @@ class SliceMetrics(BaseModel):
     size: int = Field(description="Rows in the slice, fit and confirm.")
     missing: str = Field("", description="What would be enough evidence, when there is not enough.")
     mistaken_for: list[MistakenFor] = []
+    same_as: str = Field("", description="Key of a better-ranked slice that holds at least half of its rows.")
     hard_rows: list[int] = Field(default=[], description="Confirm rows (positions in the split), hardest first.")
     easy_rows: list[int] = Field(default=[], description="Rows of the class on the easy side, easiest first.")
     captions: list[CaptionScore] = []
