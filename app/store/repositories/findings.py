@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 
 from app.store.models import Comment, Finding, User, Verdict
 
+SUBJECT = "finding"
+"""The `subject_type` of verdicts and comments on findings."""
 CONFIRMED_FIRST = (Finding.evidence != "confirmed", Finding.rank, Finding.id)
 
 
@@ -63,7 +65,7 @@ def by_keys(session: Session, run_id: int, keys: Sequence[str], kind: str = "") 
 
 
 def versions(session: Session, finding: Finding) -> list[Finding]:
-    """Return all versions of a finding, oldest first; verdicts and comments on any of them belong to it."""
+    """Return all versions of a finding, oldest first."""
     same = (Finding.run_id == finding.run_id, Finding.kind == finding.kind, Finding.key == finding.key)
     return list(session.scalars(select(Finding).where(*same).order_by(Finding.version)))
 
@@ -89,6 +91,13 @@ def add(session: Session, finding: Finding) -> Finding:
 def retire(session: Session, ids: Sequence[int]) -> None:
     """Take findings out of force; they stay readable under their links."""
     session.execute(update(Finding).where(Finding.id.in_(ids)).values(retired=True))
+
+
+def carry(session: Session, subject_type: str, old_id: int, new_id: int) -> None:
+    """Move verdicts and comments to a newer version of their subject."""
+    for table in (Verdict, Comment):
+        same = (table.subject_type == subject_type, table.subject_id == old_id)
+        session.execute(update(table).where(*same).values(subject_id=new_id))
 
 
 def add_verdict(session: Session, subject_type: str, subject_id: int, user_id: int, verdict: str) -> None:

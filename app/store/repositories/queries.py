@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.store.models import Query, User
+from app.store.models import AuditRun, DatasetSplit, Query, User
 
 
 class Asked(NamedTuple):
@@ -69,3 +69,9 @@ def tested(session: Session, run_id: int) -> list[Query]:
     """Return the answered questions that have a p-value, in the order of their tests."""
     query = select(Query).where(Query.run_id == run_id, Query.position.is_not(None))
     return list(session.scalars(query.order_by(Query.position)))
+
+
+def split_of(session: Session, run: AuditRun) -> DatasetSplit:
+    """Return the audited split of a run."""
+    same = (DatasetSplit.dataset_id == run.dataset_id, DatasetSplit.name == run.split)
+    return session.scalars(select(DatasetSplit).where(*same)).one()

@@ -1,0 +1,98 @@
+"""Questions of a run that a worker answers. Each is kept: it spends confirm rows, and its p-value is adjusted for that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from app import audits
+from app.audits.base import Action
+from app.errors import Conflict, FieldError, NotFound
+from app.numerics.online_fdr import online_adjusted_p_values
+from app.services import queue
+from app.services.membership import Rows
+from app.store.models import AuditRun, Finding, Query, User
+from app.store.repositories import findings, queries
+
+REMEASURE = "remeasure"
+
+
+def ask(session: Session, run: AuditRun, kind: str, action: str, payload: Mapping[str, Any], user: User) -> Query:
+    """Store a question and hand it to a worker, before all other work.
+
+    Raises:
+        NotFound: the run has no such kind, or the kind answers no such question.
+        FieldError: the payload is not what the question needs.
+        Conflict: the run has not finished.
+    """
+    checked = _checked(_action(run, kind, action), payload)
+    return _submit(session, run, kind, action, checked, user)
+
+
+def remeasure(session: Session, run: AuditRun, finding: Finding, rows: Rows, user: User) -> Query:
+    """Have a slice that people made measured on confirm rows; `rows` are data set rows."""
+    positions = (rows - split_start(session, run)).tolist()
+    wanted = {"rows": positions, "class_index": finding.class_index}
+    checked = _checked(_action(run, finding.kind, REMEASURE), wanted)
+    return _submit(session, run, finding.kind, REMEASURE, {**checked, "finding_id": finding.id}, user)
+
+
+def record(session: Session, query: Query, result: Mapping[str, Any], p_value: float | None) -> None:
+    """Keep a worker's answer: its place among the run's tests, its adjusted p-value, and a slice's new numbers."""
+    query.result = dict(result)
+    if p_value is not None:
+        earlier = [asked.p_value for asked in queries.tested(session, query.run_id) if asked.id != query.id]
+        adjusted = online_adjusted_p_values([*earlier, p_value])
+        query.p_value, query.adjusted_p_value = p_value, float(adjusted[-1])
+        query.position = len(earlier) + 1
+    if query.action == REMEASURE:
+        _settle(session, query)
+    session.flush()
+
+
+def split_start(session: Session, run: AuditRun) -> int:
+    """Return the data set row of the audited split's first row."""
+    return queries.split_of(session, run).start
+
+
+def _submit(session: Session, run: AuditRun, kind: str, action: str, payload: dict[str, Any], user: User) -> Query:
+    asked = Query(run_id=run.id, kind=kind, action=action, payload=payload, status="queued", created_by=user.id)
+    queries.add(session, asked)
+    queue.enqueue(session, "answer_query", asked.id, priority=0)
+    return asked
+
+
+def _action(run: AuditRun, kind: str, name: str) -> Action:
+    if run.status != "succeeded":
+        raise Conflict("Questions can be asked once the run has finished; this one is " + run.status + ".")
+    if kind not in run.kinds:
+        raise NotFound(f"This run has no audit of the kind “{kind}”.")
+    found = next((action for action in audits.kind(kind).actions if action.name == name), None)
+    if found is None:
+        raise NotFound(f"The kind “{kind}” answers no question called “{name}”.")
+    return found
+
+
+def _checked(action: Action, payload: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return action.payload.model_validate(payload).model_dump(mode="json")
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise FieldError(field, first["msg"].removeprefix("Value error, ") + ".") from error
+
+
+def _settle(session: Session, query: Query) -> None:
+    """Write the measured numbers onto the finding; it is confirmed only at the run's own bar."""
+    finding = findings.get(session, query.payload.get("finding_id", 0))
+    if finding is None:
+        return
+    metrics = {**query.result, "q_value": query.adjusted_p_value if query.adjusted_p_value is not None else 1.0}
+    run = session.get_one(AuditRun, query.run_id)
+    bar = run.summary.get(query.kind, {})
+    enough = metrics["errors"]["k"] >= bar.get("min_errors", 0) and metrics["q_value"] <= bar.get("fdr", 0.0)
+    finding.metrics = metrics
+    finding.evidence = "confirmed" if enough else "insufficient"
