@@ -23,10 +23,12 @@ from safetensors.torch import load_file
 from sklearn.model_selection import cross_val_score
 from sklearn.svm import SVC
 
+from app.loaders.models.cifar_resnet import CifarResNet
+from app.loaders.models.spec import ModelSpec
 from app.numerics.intervals import wilson_interval
 from app.scenes.captions import KINDS
 from benchmarks.scenes_encoder import embed_pictures
-from scripts.train_scenes_classifier import CifarResNet, load_split, predict
+from scripts.train_scenes_classifier import load_split, predict
 
 PLACES = ("on grass", "in snow", "on sand", "indoors", "on a street")
 HOURS = ("by day", "at dusk", "at night")
@@ -49,10 +51,11 @@ def noun_of(label: str) -> str:
 def correct(folder: Path, data: Path) -> np.ndarray:
     """Whether the classifier's last checkpoint is right, for every test row."""
     card = json.loads((folder / "model.json").read_text())
-    model = CifarResNet(int(card["architecture"].removeprefix("cifar_resnet")), len(card["classes"]))
+    spec = ModelSpec.model_validate(card["spec"])
+    model = CifarResNet(int(str(spec.architecture).removeprefix("cifar_resnet")), len(spec.classes))
     model.load_state_dict({k: v.float() for k, v in load_file(folder / card["checkpoints"][-1]).items()})
-    pictures, labels = load_split(data, "test", card["input_size"][0])
-    return np.array([card["classes"][k] for k in predict(model, pictures).tolist()]) == np.array(labels)
+    pictures, labels = load_split(data, "test", spec.preprocessing.size[0])
+    return np.array([spec.classes[k] for k in predict(model, pictures).tolist()]) == np.array(labels)
 
 
 def fit_direction(x: np.ndarray, right: np.ndarray) -> SVC:

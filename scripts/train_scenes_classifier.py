@@ -19,53 +19,13 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn.functional import cross_entropy, pad
+
+from app.loaders.models.cifar_resnet import CifarResNet
+from app.loaders.models.spec import ModelSpec, Preprocessing
 
 MEAN, STD = (0.45, 0.42, 0.38), (0.26, 0.25, 0.26)
 EPOCHS_KEPT = 3
-
-
-class Block(nn.Module):
-    """Two 3 × 3 convolutions and a shortcut without parameters (He et al. 2016, section 4.2, option A)."""
-
-    def __init__(self, narrow: int, wide: int) -> None:
-        super().__init__()
-        self.stride = 1 if narrow == wide else 2
-        self.conv1 = nn.Conv2d(narrow, wide, 3, self.stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(wide)
-        self.conv2 = nn.Conv2d(wide, wide, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(wide)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        if self.stride == 2:
-            more = (y.shape[1] - x.shape[1]) // 2
-            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, more, more))
-        return F.relu(y + x)
-
-
-class CifarResNet(nn.Module):
-    """The residual network for small pictures of He et al. 2016: three stages of 16, 32 and 64 channels."""
-
-    def __init__(self, depth: int, classes: int) -> None:
-        super().__init__()
-        blocks = (depth - 2) // 6
-        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = self._stage(16, 16, blocks)
-        self.layer2 = self._stage(16, 32, blocks)
-        self.layer3 = self._stage(32, 64, blocks)
-        self.linear = nn.Linear(64, classes)
-
-    @staticmethod
-    def _stage(narrow: int, wide: int, blocks: int) -> nn.Sequential:
-        return nn.Sequential(Block(narrow, wide), *(Block(wide, wide) for _ in range(blocks - 1)))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = self.layer3(self.layer2(self.layer1(x)))
-        logits: torch.Tensor = self.linear(x.mean(dim=(2, 3)))
-        return logits
 
 
 def load_split(table: Path, split: str, size: int) -> tuple[torch.Tensor, list[str]]:
@@ -86,7 +46,7 @@ def augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Shift a batch by up to 4 pixels and mirror half of it."""
     n, _, size, _ = pictures.shape
     dx, dy = torch.randint(0, 9, (2,), generator=generator).tolist()
-    x = F.pad(pictures.float(), (4, 4, 4, 4), mode="replicate")[:, :, dy : dy + size, dx : dx + size]
+    x = pad(pictures.float(), (4, 4, 4, 4), mode="replicate")[:, :, dy : dy + size, dx : dx + size]
     mirrored = torch.rand(n, generator=generator) < 0.5
     return torch.where(mirrored[:, None, None, None], x.flip(3), x)
 
@@ -102,7 +62,7 @@ def train(model: nn.Module, x: torch.Tensor, y: torch.Tensor, args: argparse.Nam
         model.train()
         total = 0.0
         for picked in torch.randperm(len(x), generator=generator).split(args.batch):
-            loss = F.cross_entropy(model(normalised(augment(x[picked], generator))), y[picked])
+            loss = cross_entropy(model(normalised(augment(x[picked], generator))), y[picked])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -128,20 +88,17 @@ def predict(model: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
     return torch.cat([model(normalised(batch)).argmax(dim=1) for batch in pictures.split(256)])
 
 
-def describe_model(args: argparse.Namespace, classes: list[str], accuracy: float) -> dict[str, Any]:
+def describe_model(args: argparse.Namespace, classes: list[str], accuracy: float, rows: int) -> dict[str, Any]:
     """What someone who uploads the model has to know."""
+    way = Preprocessing(size=(args.size, args.size), resize="stretch", crop="none", mean=MEAN, std=STD)
+    spec = ModelSpec(
+        format="safetensors", architecture=f"cifar_resnet{args.depth}", preprocessing=way, classes=tuple(classes)
+    )
     return {
-        "architecture": f"cifar_resnet{args.depth}",
-        "classes": classes,
-        "input_size": [args.size, args.size],
-        "channels": "RGB",
-        "resize": "exact",
-        "interpolation": "bilinear",
-        "mean": MEAN,
-        "std": STD,
-        "output": "logits",
+        "name": "Scenes classifier",
+        "spec": spec.model_dump(mode="json"),
         "training_split": "train",
-        "claimed_accuracy": {"split": "test", "value": round(accuracy, 4)},
+        "claimed_accuracy": {"split": "test", "value": round(accuracy, 4), "n": rows},
         "checkpoints": [f"checkpoint-{k}.safetensors" for k in range(EPOCHS_KEPT)],
     }
 
@@ -164,7 +121,7 @@ def main() -> None:
     train(model, x, torch.tensor([classes.index(label) for label in labels]), args)
     held_out, truth = load_split(args.data, "test", args.size)
     right = predict(model, held_out) == torch.tensor([classes.index(label) for label in truth])
-    card = describe_model(args, classes, right.float().mean().item())
+    card = describe_model(args, classes, right.float().mean().item(), len(right))
     (args.to / "model.json").write_text(json.dumps(card, indent=2) + "\n")
     print(json.dumps(card["claimed_accuracy"]))
 

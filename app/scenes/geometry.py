@@ -51,7 +51,13 @@ def ellipsoid(centre: Vector, radii: Vector) -> Field:
 
 def ball(centre: Vector, radius: float) -> Field:
     """A ball."""
-    return ellipsoid(centre, (radius, radius, radius))
+    c = np.array(centre)
+
+    def field(p: Array) -> Array:
+        distance: Array = np.linalg.norm(p - c, axis=1) - radius
+        return distance
+
+    return field
 
 
 def limb(start: Vector, end: Vector, start_radius: float, end_radius: float | None = None) -> Field:
