@@ -117,7 +117,10 @@ def flat_images(data: Arranged) -> Iterator[IntegrityItem]:
     """Images of (nearly) one grey value."""
     rows = np.flatnonzero(numbers(data.table, "deviation") < FLAT_DEVIATION)
     if len(rows):
-        sentence = f"{_count(len(rows), 'image')} of nearly one grey value (standard deviation below {FLAT_DEVIATION:g} of 255)."
+        sentence = (
+            f"{_count(len(rows), 'image')} of nearly one grey value "
+            f"(standard deviation below {FLAT_DEVIATION:g} of 255)."
+        )
         yield _item("near_constant", "warning", sentence, _paths(data, rows), len(rows))
 
 

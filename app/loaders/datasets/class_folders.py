@@ -8,6 +8,7 @@ from functools import partial
 from app.errors import UserError
 from app.loaders.datasets.contents import Contents, some
 from app.loaders.datasets.items import SourceItem
+from app.loaders.datasets.report import EXAMPLES, IntegrityItem
 from app.loaders.datasets.request import Layout, Limits
 from app.loaders.datasets.splits import is_split_word
 from app.loaders.datasets.tree import FileTree, checked_read, is_junk
@@ -22,6 +23,7 @@ class ClassFolders:
     def __init__(self, tree: FileTree, contents: Contents, layout: Layout, limits: Limits) -> None:
         self._tree = tree
         self._images = contents.images
+        self._others = sorted(contents.tables + contents.arrays + contents.sidecars + contents.others)
         self._limits = limits
         paths = [tree.paths[number] for number in contents.images]
         self._depth = _common_depth(paths)
@@ -37,6 +39,20 @@ class ClassFolders:
     def __iter__(self) -> Iterator[SourceItem]:
         for number in self._images:
             yield self._item(number)
+
+    def remarks(self) -> list[IntegrityItem]:
+        """Files that are no images and were passed over."""
+        if not self._others:
+            return []
+        return [
+            IntegrityItem(
+                kind="file_passed_over",
+                severity="info",
+                sentence=f"{len(self._others):,} files are no images and were passed over.",
+                count=len(self._others),
+                examples=[self._tree.paths[number] for number in self._others[:EXAMPLES]],
+            )
+        ]
 
     def _item(self, number: int) -> SourceItem:
         path = self._tree.paths[number]

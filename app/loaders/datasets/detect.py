@@ -12,6 +12,7 @@ from app.loaders.datasets.contents import Contents, ending, look_at, some
 from app.loaders.datasets.items import SourceItem
 from app.loaders.datasets.manifest import Manifest
 from app.loaders.datasets.parquet_images import ParquetImages, image_column
+from app.loaders.datasets.report import IntegrityItem
 from app.loaders.datasets.request import IngestRequest
 from app.loaders.datasets.splits import split_in_path
 from app.loaders.datasets.tables import Table
@@ -39,6 +40,9 @@ class Reader(Protocol):
     @property
     def text_cells(self) -> bool:
         """Whether metadata are strings whose types are still to be found."""
+
+    def remarks(self) -> list[IntegrityItem]:
+        """What the reader noticed, once all was read."""
 
     def __iter__(self) -> Iterator[SourceItem]: ...
 

@@ -108,7 +108,7 @@ def _finish(
     if arrived.dimensions:
         write_embeddings(output, work / EMBEDDINGS, data.order, arrived.dimensions)
     splits = count_splits(data)
-    items = check_all(data, splits, refusals)
+    items = check_all(data, splits, refusals) + reader.remarks()
     if options.model_classes:
         items = compare_classes(data.classes, options.model_classes).items + items
     report = IntegrityReport(

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-_NO_META: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -25,7 +22,7 @@ class SourceItem:
     label: str | None = None
     split: str | None = None
     load: Callable[[], bytes] | None = None
-    meta: Mapping[str, Any] = field(default=_NO_META)
+    meta: Mapping[str, Any] = field(default_factory=dict)
     embedding: NDArray[np.float32] | None = None
     example_id: str | None = None
     problem: str | None = None

@@ -31,6 +31,8 @@ class ImageLookup:
         folders = dict.fromkeys(tree.paths[number].rpartition("/")[0] for number in contents.images)
         self._folders = list(dict.fromkeys([table.rpartition("/")[0], "", *list(folders)[:_MOST_FOLDERS]]))
         self._rules = [("", "")]
+        self._images = contents.images
+        self._found = bytearray(len(tree.paths))
 
     def learn(self, paths: Sequence[str]) -> int:
         """Choose the rule that finds most of `paths`; return how many it finds."""
@@ -55,8 +57,13 @@ class ImageLookup:
         for rule in self._rules:
             number = self._apply(rule, relative)
             if number is not None:
+                self._found[number] = 1
                 return partial(checked_read, self._tree, number, self._limits.max_file_bytes)
         return None
+
+    def unnamed(self) -> set[int]:
+        """Numbers of the images that no row has named so far."""
+        return {number for number in self._images if not self._found[number]}
 
     def _apply(self, rule: tuple[str, str], path: str) -> int | None:
         folder, tail = rule

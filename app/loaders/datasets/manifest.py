@@ -16,6 +16,7 @@ from app.loaders.datasets.contents import Contents, some
 from app.loaders.datasets.embeddings import GivenEmbeddings, Vectors, batch_vectors
 from app.loaders.datasets.items import SourceItem
 from app.loaders.datasets.lookup import ImageLookup
+from app.loaders.datasets.report import EXAMPLES, IntegrityItem
 from app.loaders.datasets.request import IngestRequest
 from app.loaders.datasets.splits import split_in_path
 from app.loaders.datasets.tables import Table
@@ -63,6 +64,22 @@ class Manifest:
                 row += batch.num_rows
         if self._given is not None:
             self._given.require_rows(row)
+
+    def remarks(self) -> list[IntegrityItem]:
+        """Images that came along and that no row names."""
+        lookups = [part.lookup for part in self._parts if part.lookup is not None]
+        unnamed = sorted(set.intersection(*(lookup.unnamed() for lookup in lookups))) if lookups else []
+        if not unnamed:
+            return []
+        return [
+            IntegrityItem(
+                kind="image_without_row",
+                severity="info",
+                sentence=f"{len(unnamed):,} images lie beside the table without being named in it; they were left out.",
+                count=len(unnamed),
+                examples=[self._tree.paths[number] for number in unnamed[:EXAMPLES]],
+            )
+        ]
 
     def _part(self, table: Table, several: bool) -> _Part:
         roles = find_roles(table.schema, self._request.options.columns, table.name)

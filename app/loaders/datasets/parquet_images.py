@@ -14,6 +14,7 @@ from app.loaders.datasets.cells import metadata, texts
 from app.loaders.datasets.columns import Roles, find_roles
 from app.loaders.datasets.embeddings import batch_vectors
 from app.loaders.datasets.items import SourceItem
+from app.loaders.datasets.report import IntegrityItem
 from app.loaders.datasets.request import Columns, IngestRequest, Limits
 from app.loaders.datasets.splits import split_in_path
 from app.loaders.datasets.tables import Table
@@ -46,6 +47,10 @@ class ParquetImages:
             for batch in table.batches(_used(image, roles), rows=_BATCH_ROWS):
                 yield from self._items(batch, image, roles, split, f"{table.name}#", row)
                 row += batch.num_rows
+
+    def remarks(self) -> list[IntegrityItem]:
+        """Nothing is passed over in this format."""
+        return []
 
     def _items(
         self, batch: pa.RecordBatch, image: str, roles: Roles, split: str | None, prefix: str, first: int

@@ -12,6 +12,7 @@ from app.errors import TooLarge, UserError
 from app.loaders.datasets.columns import ID_NAMES, LABEL_NAMES, SPLIT_NAMES
 from app.loaders.datasets.contents import IMAGE_ENDINGS, Contents
 from app.loaders.datasets.items import SourceItem
+from app.loaders.datasets.report import IntegrityItem
 from app.loaders.datasets.request import Limits
 from app.loaders.datasets.splits import split_in_path
 from app.loaders.datasets.tree import FileTree, checked_read, is_junk
@@ -38,6 +39,10 @@ class WebDataset:
             item = self._item(key, fields)
             if item is not None:
                 yield item
+
+    def remarks(self) -> list[IntegrityItem]:
+        """Nothing is passed over in this format."""
+        return []
 
     def _item(self, key: str, fields: Mapping[str, int]) -> SourceItem | None:
         image = next((number for name, number in fields.items() if name.rsplit(".", 1)[-1] in IMAGE_ENDINGS), None)
