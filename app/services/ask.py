@@ -1,4 +1,4 @@
-"""Questions of a run that a worker answers. Each is kept: it spends confirm rows, and its p-value is adjusted for that."""
+"""Questions of a run that a worker answers. Each is kept: it spends confirm rows, so its p-value is adjusted."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def record(session: Session, query: Query, result: Mapping[str, Any], p_value: f
     """Keep a worker's answer: its place among the run's tests, its adjusted p-value, and a slice's new numbers."""
     query.result = dict(result)
     if p_value is not None:
-        earlier = [asked.p_value for asked in queries.tested(session, query.run_id) if asked.id != query.id]
+        tested = [asked for asked in queries.tested(session, query.run_id) if asked.id != query.id]
+        earlier = [asked.p_value for asked in tested if asked.p_value is not None]
         adjusted = online_adjusted_p_values([*earlier, p_value])
         query.p_value, query.adjusted_p_value = p_value, float(adjusted[-1])
         query.position = len(earlier) + 1
