@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_a_shard_is_packed(images: DatasetImages, tmp_path: Path, start: int, st
     data = packed.read_bytes()
     assert offsets.dtype == np.uint64
     assert offsets.shape == (stop - start + 1,)
-    assert [data[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)] == FILES[start:stop]
+    assert [data[a:b] for a, b in pairwise(offsets)] == FILES[start:stop]
     assert (packed.name, offsets_path.name) == ("images.bin", "offsets.npy")
 
 
