@@ -46,6 +46,11 @@ class RunPlan:
         ]
 
     @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the model's outputs."""
+        return list(self.spec.classes) or list(self.rows.dataset.classes)
+
+    @property
     def encoder(self) -> str:
         """The encoder's name."""
         return self.rows.run.encoder

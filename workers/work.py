@@ -104,3 +104,15 @@ class Work:
                     jobs.set_progress(session, self.job, self.line, int(100 * min(max(share, 0), 1)), message)
 
         return say
+
+    def counted(self) -> Callable[[int, int | None, str], None]:
+        """Return `say(done, total, message)` for a stage that finds out how long it is on its way."""
+        said = [0.0]
+
+        def say(done: int, total: int | None, message: str) -> None:
+            if time.monotonic() - said[0] > _LOOK_SECONDS:
+                said[0] = time.monotonic()
+                with transaction() as session:
+                    jobs.set_progress(session, self.job, self.line, done, message, total=total)
+
+        return say

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from app.store.artifacts import artifact_key
 
+INGEST_VERSION = 1
 PREDICT_VERSION = 1
 EMBED_VERSION = 1
 ASSEMBLE_VERSION = 1
@@ -57,6 +60,15 @@ def kind_stage_key(
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that a result depends on."""
     return {name: _version(name) for name in LIBRARIES}
+
+
+@cache
+def code_hash() -> str:
+    """SHA-256 over Faultline's own Python files: which code made a result, installed from wherever."""
+    root, digest = Path(__file__).resolve().parents[2], hashlib.sha256()
+    for path in sorted(path for package in ("app", "workers") for path in (root / package).rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _version(name: str) -> str:

@@ -63,9 +63,11 @@ def add_done(session: Session, job: Job, name: str, units: int) -> None:
     )
 
 
-def set_progress(session: Session, job: Job, name: str, done: int, message: str) -> None:
-    """State how far a running stage is, and what it is doing."""
-    values = {"done": done, "message": message}
+def set_progress(session: Session, job: Job, name: str, done: int, message: str, *, total: int | None = None) -> None:
+    """State how far a running stage is, what it is doing, and its length once that is known."""
+    values: dict[str, Any] = {"done": done, "message": message}
+    if total is not None:
+        values["total"] = total
     session.execute(update(Stage).where(*_stage(job, name), Stage.status == "running").values(**values))
 
 
@@ -105,6 +107,12 @@ def log_lines(session: Session, type_: str, id_: int, *, after: int = 0, limit: 
     """Return the job's log lines with ids above `after`, oldest first."""
     wanted = (LogLine.subject_type == type_, LogLine.subject_id == id_, LogLine.id > after)
     return list(session.scalars(select(LogLine).where(*wanted).order_by(LogLine.id).limit(limit)))
+
+
+def last_log_lines(session: Session, type_: str, id_: int, limit: int) -> list[LogLine]:
+    """Return the job's newest log lines, oldest first."""
+    mine = select(LogLine).where(LogLine.subject_type == type_, LogLine.subject_id == id_)
+    return list(reversed(session.scalars(mine.order_by(LogLine.id.desc()).limit(limit)).all()))
 
 
 def start(session: Session, job: Job) -> bool:

@@ -1,0 +1,98 @@
+"""A run's splits as the stages of kinds read them: memory-mapped, labels in the model's numbering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from app.audits.base import AuditKind, Inputs, Split
+from app.loaders.datasets.report import compare_classes
+from app.store.places import get_artifacts
+from workers import warm
+from workers.run_plan import RunPlan
+
+
+def load_inputs(
+    plan: RunPlan,
+    arrays: Mapping[str, str],
+    kind: AuditKind,
+    earlier: Mapping[str, str],
+    device: str,
+    progress: Callable[[float, str], None],
+) -> Inputs:
+    """Return what a stage of `kind` reads; `arrays` are the keys of the joined arrays, `earlier` of earlier stages."""
+    return Inputs(
+        audited=load_split(plan, "audited", arrays["audited"]),
+        train=load_split(plan, "train", arrays["train"]) if "train" in arrays else None,
+        classes=plan.classes,
+        params=kind.params.model_validate(plan.rows.run.params.get(kind.name, {})),
+        seed=plan.rows.run.seed,
+        device=device,
+        encode_text=_encode_text(plan, device),
+        earlier={name: get_artifacts().local(key) for name, key in earlier.items()},
+        progress=progress,
+    )
+
+
+def load_split(plan: RunPlan, role: Literal["audited", "train"], key: str) -> Split:
+    """Return a split; rows that are not audited have the label −1."""
+    folder, rows = get_artifacts().local(key), plan.range(role)
+    assert rows is not None
+    audited: NDArray[np.bool_] = np.load(folder / "audited.npy")
+    features = _mapped(folder / "features.npy")
+    return Split(
+        name=plan.rows.run.split if role == "audited" else plan.rows.run.train_split,
+        manifest=_manifest(plan, rows, audited),
+        embeddings=_embeddings(plan, folder, features, rows),
+        logits=_mapped(folder / "logits.npy"),
+        features=features,
+    )
+
+
+def _manifest(plan: RunPlan, rows: tuple[int, int], audited: NDArray[np.bool_]) -> pa.Table:
+    start, stop = rows
+    # Row groups are ranges of rows, so that a small split of a large data set costs little.
+    table = pq.read_table(
+        plan.folder / "manifest.parquet", filters=[("row", ">=", start), ("row", "<", stop)], memory_map=True
+    )
+    labels = _labels(plan, table["label"], audited)
+    return table.set_column(table.schema.get_field_index("label"), "label", pa.array(labels, pa.int32()))
+
+
+def _labels(plan: RunPlan, column: pa.ChunkedArray, audited: NDArray[np.bool_]) -> NDArray[np.int32]:
+    mapping = compare_classes(plan.rows.dataset.classes, plan.classes).mapping
+    # The last entry serves the label −1 of unlabelled rows.
+    to_model = np.array([*mapping, -1], np.int32)
+    labels = to_model[pc.fill_null(column, -1).to_numpy()]
+    return np.where(audited, labels, -1).astype(np.int32)
+
+
+def _embeddings(
+    plan: RunPlan, folder: Path, features: NDArray[np.float32] | None, rows: Sequence[int]
+) -> NDArray[np.float32] | None:
+    if plan.embeddings == "penultimate":
+        return features
+    if plan.embeddings == "given":
+        given: NDArray[np.float32] = np.load(plan.folder / "embeddings.npy", mmap_mode="r")
+        return given[rows[0] : rows[1]]
+    return _mapped(folder / "embeddings.npy")
+
+
+def _mapped(path: Path) -> NDArray[np.float32] | None:
+    if not path.is_file():
+        return None
+    array: NDArray[np.float32] = np.load(path, mmap_mode="r")
+    return array
+
+
+def _encode_text(plan: RunPlan, device: str) -> Callable[[Sequence[str]], NDArray[Any]] | None:
+    if plan.embeddings != "encoder" or not warm.encoder(plan.encoder, device).reads_text:
+        return None
+    return lambda sentences: warm.encoder(plan.encoder, device).embed_text(sentences)

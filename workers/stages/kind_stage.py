@@ -1,0 +1,62 @@
+"""Runs one stage of an audit kind and stores its result."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from app.audits import kind as kind_named
+from app.audits.base import StageSpec
+from app.services import keys
+from app.store.places import get_artifacts
+from workers.run_plan import RunPlan, load_run
+from workers.stages import results
+from workers.stages.inputs import load_inputs
+from workers.work import Work
+
+
+def run(work: Work) -> dict[str, Any]:
+    """Store the stage's result under its key, unless it is there; return the key."""
+    plan, kind = load_run(work.job.id), kind_named(work.args["kind"])
+    spec = next(stage for stage in kind.stages if stage.name == work.args["name"])
+    needed = {name: work.args["earlier"][f"{kind.name}:{name}"] for name in spec.needs}
+    key = _key(plan, kind.name, spec, work, needed)
+    work.begin()
+    store = get_artifacts()
+    if store.has(key):
+        work.end(key, cached=True)
+        return {"key": key}
+    began, say = time.monotonic(), work.progress()
+    inputs = load_inputs(plan, work.args["arrays"], kind, needed, work.device, say)
+    result = load_function(spec.function)(inputs)
+    work.check()
+    with store.write(key) as folder:
+        results.save(result, folder)
+    work.log(f"{spec.title}: {time.monotonic() - began:.1f} s")
+    work.end(key)
+    return {"key": key}
+
+
+def load_function(name: str) -> Callable[..., Any]:
+    """Import what "package.module:callable" names."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def _key(plan: RunPlan, kind: str, spec: StageSpec, work: Work, needed: dict[str, str]) -> str:
+    params = kind_named(kind).params.model_validate(plan.rows.run.params.get(kind, {})).model_dump(mode="json")
+    inputs = {
+        "arrays": work.args["arrays"],
+        "earlier": needed,
+        # Labels, classes and metadata come from these two; the arrays' keys do not name them when both are given.
+        "data": plan.data_hash,
+        "model": plan.model_hash,
+        "ranges": [plan.range("audited"), plan.range("train")],
+        "encoder": plan.encoder,
+    }
+    return keys.kind_stage_key(
+        kind, spec.name, spec.version, params=params, seed=plan.rows.run.seed, inputs=inputs, device_class=work.device
+    )
