@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel
 
-from app.audits.pieces import Thumb
+from app.audits.pieces import SliceCard, Thumb
 
 SubjectType = Literal["run", "class", "slice", "image", "map", "report"]
 
@@ -180,6 +180,10 @@ class ActionResult:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
+def _no_cards(_reader: RunReader, _findings: Sequence[Any]) -> list[SliceCard]:
+    return []
+
+
 def _no_rows(_metrics: Mapping[str, Any]) -> Sequence[int]:
     return ()
 
@@ -200,3 +204,5 @@ class AuditKind:
     needs_predictions: bool = True
     report_rows: Callable[[Mapping[str, Any]], Sequence[int]] = _no_rows
     """Positions of the images that a finding with these metrics shows in a report, the most telling first."""
+    cards: Callable[[RunReader, Sequence[Any]], list[SliceCard]] = _no_cards
+    """The kind's slices (findings) as cards, one each, in the same order."""

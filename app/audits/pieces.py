@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -46,3 +48,9 @@ class Link(BaseModel):
 
     text: str
     href: str
+
+
+def whisker_scale(shown: Sequence[SliceCard]) -> tuple[float, float]:
+    """From 0 to the next tenth above the highest whisker, so that cards compare at a glance."""
+    highs = [card.error.high or card.error.value for card in shown if card.error]
+    return 0.0, min(1.0, math.ceil(10 * max(highs, default=1.0)) / 10)

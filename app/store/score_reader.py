@@ -127,6 +127,15 @@ class ScoreReader:
         return _database().cursor().execute(sql, list(params))
 
 
+def manifest_row(path: Path, row: int) -> dict[str, Any]:
+    """Return one row of a data set's `manifest.parquet`; empty when there is none."""
+    sql = "SELECT * FROM read_parquet(?) WHERE row = ?"
+    cursor = _database().cursor().execute(sql, [str(path), row])
+    names = [column[0] for column in cursor.description or ()]
+    found = cursor.fetchone()
+    return dict(zip(names, found, strict=True)) if found else {}
+
+
 @lru_cache
 def _database() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()

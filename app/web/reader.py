@@ -34,7 +34,7 @@ class LiveReader:
     """`app.audits.base.RunReader` over a run's rows and artifacts."""
 
     def __init__(self, session: Session, run: AuditRun) -> None:
-        self._session = session
+        self.session = session
         self.run = run
         self.run_id = run.id
         self.dataset_id = run.dataset_id
@@ -44,7 +44,7 @@ class LiveReader:
     @cached_property
     def dataset(self) -> Dataset:
         """The audited data set."""
-        return self._session.get_one(Dataset, self.dataset_id)
+        return self.session.get_one(Dataset, self.dataset_id)
 
     @cached_property
     def classes(self) -> Sequence[str]:
@@ -79,7 +79,7 @@ class LiveReader:
 
     def findings(self, kind: str, **where: Any) -> Sequence[Finding]:
         """Return the kind's findings, confirmed first; retired ones only when asked for by id."""
-        return findings.of_run(self._session, self.run_id, kind=kind, retired="id" in where, **where)
+        return findings.of_run(self.session, self.run_id, kind=kind, retired="id" in where, **where)
 
     def scores(self, sql_where: str = "", params: Sequence[Any] = (), **page: Any) -> list[dict[str, Any]]:
         """Return rows of the score table; see `app.store.score_reader.ScoreReader.rows`."""

@@ -2,6 +2,7 @@
 
 from app.audits.base import Action, AuditKind, StageSpec
 from app.audits.slices.page import panels
+from app.audits.slices.page_cards import cards
 from app.audits.slices.schema import ClimbPayload, HypothesisPayload, Params, SlicesSummary
 
 AUDIT = AuditKind(
@@ -20,6 +21,7 @@ AUDIT = AuditKind(
         StageSpec("map", "Draw the map", 1, "app.audits.slices.map:draw"),
     ),
     panels=panels,
+    cards=cards,
     actions=(
         Action("hypothesis", "Test a hypothesis", HypothesisPayload, "app.audits.slices.actions:hypothesis"),
         Action(

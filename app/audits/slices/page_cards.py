@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,12 +32,6 @@ def cards(reader: RunReader, findings: Sequence[Any]) -> list[SliceCard]:
         _card(reader, finding, m, [seen[row] for row in rows if row in seen])
         for finding, m, rows in zip(findings, metrics, wanted, strict=True)
     ]
-
-
-def shared_scale(shown: Sequence[SliceCard]) -> tuple[float, float]:
-    """From 0 to the next tenth above the highest whisker, so that cards compare at a glance."""
-    highs = [card.error.high or card.error.value for card in shown if card.error]
-    return 0.0, min(1.0, math.ceil(10 * max(highs, default=1.0)) / 10)
 
 
 def pictures(reader: RunReader, positions: Sequence[int]) -> list[Thumb]:

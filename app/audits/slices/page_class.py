@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
-from app.audits.pieces import SliceCard, Thumb
-from app.audits.slices.page_cards import cards, pictures, shared_scale
+from app.audits.pieces import SliceCard, Thumb, whisker_scale
+from app.audits.slices.page_cards import cards, pictures
 from app.audits.slices.page_run import Strength, strength
 from app.audits.slices.page_words import small
 from app.audits.slices.schema import CaptionScore, ClassSummary, SlicesSummary
@@ -78,9 +78,9 @@ def class_slices(entry: ClassSummary, reader: RunReader) -> ClassSlices:
     home = reader.link(Subject("run", reader.run_id))
     return ClassSlices(
         cards=shown,
-        scale=shared_scale(shown),
+        scale=whisker_scale(shown),
         left_out=len(found) - len(shown),
-        all_href=f"{home}/slices?class={entry.index}" if home else "",
+        all_href=f"{home}/slices?label={entry.index}" if home else "",
     )
 
 
@@ -88,7 +88,7 @@ def scatter(entry: ClassSummary, reader: RunReader) -> Scatter:
     """Return where the scatter's points are."""
     home = reader.link(Subject("run", reader.run_id))
     return Scatter(
-        data_href=f"{home}/points.bin?class={entry.index}",
+        data_href=f"{home}/points.bin?label={entry.index}",
         images_href=f"{home}/images/",
         classes=list(reader.classes),
     )

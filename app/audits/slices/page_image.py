@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
-from app.audits.pieces import SliceCard
-from app.audits.slices.page_cards import cards, shared_scale
+from app.audits.pieces import SliceCard, whisker_scale
+from app.audits.slices.page_cards import cards
 
 
 class Place(BaseModel):
@@ -37,7 +37,7 @@ def image_panels(subject: Subject, reader: RunReader) -> list[Panel]:
     findings = [f for f in reader.findings("slices", subject="slice") if f.key in keys] if keys else []
     if findings:
         shown = cards(reader, findings)
-        context = ImageSlices(cards=shown, scale=shared_scale(shown))
+        context = ImageSlices(cards=shown, scale=whisker_scale(shown))
         found.append(Panel("slices-of-image", "Slices", "slices/image_slices.html", context, 30))
     return found
 

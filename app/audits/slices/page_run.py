@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
-from app.audits.pieces import Estimate, SliceCard
-from app.audits.slices.page_cards import cards, shared_scale
+from app.audits.pieces import Estimate, SliceCard, whisker_scale
+from app.audits.slices.page_cards import cards
 from app.audits.slices.page_words import METHOD_NAMES, looked_at_words, trust_words
 from app.audits.slices.schema import ClassSummary, MethodSummary, SlicesSummary
 
@@ -95,7 +95,7 @@ def worst(summary: SlicesSummary, reader: RunReader) -> WorstSlices:
         confirmed=shown[:split],
         insufficient=shown[split:],
         insufficient_total=len(insufficient),
-        scale=shared_scale(shown),
+        scale=whisker_scale(shown),
         all_href=_below(reader, "slices"),
         notes=summary.notes,
     )

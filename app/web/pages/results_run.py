@@ -1,0 +1,64 @@
+"""What all result pages of a run have in common: the finished run, its reader, and the way around it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from app.errors import Conflict
+from app.store.models import AuditRun
+from app.web.contexts import Link
+from app.web.deps import Access, Role
+from app.web.reader import LiveReader
+
+TABS = (
+    ("card", "Report card", ""),
+    ("slices", "Slices", "/slices"),
+    ("classes", "Classes", "/classes"),
+    ("images", "Images", "/images"),
+    ("map", "Map", "/map"),
+    ("ask", "Questions", "/ask"),
+)
+
+
+class RunHead(BaseModel):
+    """The run that a result page belongs to."""
+
+    id: int
+    name: str
+    dataset: str
+    split: str
+    crumbs: list[Link]
+    tabs: list[tuple[str, str, str]] = Field(description="Key, text and path of each part of the run.")
+    may_judge: bool = Field(description="Whether the person may judge, comment and ask.")
+
+
+def open_run(access: Access, run_id: int, role: Role = "viewer") -> LiveReader:
+    """Return the reader of a finished run.
+
+    Raises:
+        NotFound: there is no such run for this person.
+        Conflict: it has no results yet.
+    """
+    run = access.run(run_id, role)
+    if run.status != "succeeded" or not run.scores_key:
+        raise Conflict(f"“{run.name}” has no results yet: it is {run.status}. Its page shows how far it is.")
+    return LiveReader(access.session, run)
+
+
+def run_head(access: Access, reader: LiveReader) -> RunHead:
+    """Return what stands above every result page."""
+    run = reader.run
+    return RunHead(
+        id=run.id,
+        name=run.name,
+        dataset=reader.dataset.name,
+        split=run.split,
+        crumbs=[Link(text="Runs", href="/runs"), Link(text=run.name, href=home(run))],
+        tabs=[(key, text, home(run) + path) for key, text, path in TABS],
+        may_judge=access.may(run.project_id, "analyst"),
+    )
+
+
+def home(run: AuditRun) -> str:
+    """Return the path of the run's own page."""
+    return f"/runs/{run.id}"
