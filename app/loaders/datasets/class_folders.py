@@ -48,7 +48,7 @@ class ClassFolders:
             IntegrityItem(
                 kind="file_passed_over",
                 severity="info",
-                sentence=f"{len(self._others):,} files are no images and were passed over.",
+                sentence=f"Files that are no images, passed over: {len(self._others):,}.",
                 count=len(self._others),
                 examples=[self._tree.paths[number] for number in self._others[:EXAMPLES]],
             )

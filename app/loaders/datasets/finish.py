@@ -20,7 +20,10 @@ INDEX = "index.npy"
 EMBEDDINGS = "embeddings.npy"
 INTEGRITY = "integrity.json"
 _GROUP_ROWS = 65_536
-_WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
+_WHOLE_TRUTH = r"^(?i:true|false)$"
+_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
+_TRUTH = r"^(?i:true|false)$"
+_NUMBER = r"^-?(0|[1-9][0-9]{0,14})?(\.[0-9]*)?([eE][-+]?[0-9]{1,3})?$|^(?i:nan|-?inf)$"
 
 
 def write_manifest(output: Path, data: Arranged, meta: pa.Table) -> None:
@@ -107,14 +110,13 @@ def _hex(hashes: pa.ChunkedArray) -> pa.Array:
 def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if not pa.types.is_string(column.type) or column.null_count == len(column):
         return column
-    # 007 is a name, not a number.
-    if pc.all(pc.match_substring_regex(column, _WHOLE_NUMBER)).as_py():
-        return column.cast(pa.int64())
-    for kind in (pa.float64(), pa.bool_()):
-        try:
-            return column.cast(kind)
-        except pa.ArrowInvalid:
-            continue
+    # 007 is a name, not a number, and so is what a float could not hold.
+    for pattern, kind in ((_WHOLE_NUMBER, pa.int64()), (_NUMBER, pa.float64()), (_TRUTH, pa.bool_())):
+        if pc.all(pc.match_substring_regex(column, pattern)).as_py():
+            try:
+                return column.cast(kind)
+            except pa.ArrowInvalid:
+                return column
     return column
 
 

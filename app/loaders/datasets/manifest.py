@@ -75,7 +75,7 @@ class Manifest:
             IntegrityItem(
                 kind="image_without_row",
                 severity="info",
-                sentence=f"{len(unnamed):,} images lie beside the table without being named in it; they were left out.",
+                sentence=f"Images beside the table that no row names, left out: {len(unnamed):,}.",
                 count=len(unnamed),
                 examples=[self._tree.paths[number] for number in unnamed[:EXAMPLES]],
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import mmap
 import tarfile
 from array import array
 from collections.abc import Iterator
@@ -35,7 +35,8 @@ class TarTree:
         self._sizes = array("q")
         for member in _members(path, name):
             self._admit(member)
-        self._handle = path.open("rb")
+        with path.open("rb") as stream:
+            self._content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
     def size(self, number: int) -> int:
         """Bytes of a file."""
@@ -43,12 +44,12 @@ class TarTree:
 
     def read(self, number: int) -> bytes:
         """Whole content of a file."""
-        return os.pread(self._handle.fileno(), self._sizes[number], self._offsets[number])
+        return self._content[self._offsets[number] : self._offsets[number] + self._sizes[number]]
 
     def head(self, number: int) -> bytes:
         """The first 512 bytes of a file."""
-        length = min(HEAD_BYTES, self._sizes[number])
-        return os.pread(self._handle.fileno(), length, self._offsets[number])
+        start = self._offsets[number]
+        return self._content[start : start + min(HEAD_BYTES, self._sizes[number])]
 
     def local_path(self, number: int) -> Path:
         """The file, unpacked into the work folder."""
@@ -57,7 +58,7 @@ class TarTree:
             start, stop = self._offsets[number], self._offsets[number] + self._sizes[number]
             with target.open("xb") as sink:
                 for offset in range(start, stop, _CHUNK):
-                    sink.write(os.pread(self._handle.fileno(), min(_CHUNK, stop - offset), offset))
+                    sink.write(self._content[offset : min(offset + _CHUNK, stop)])
         return target
 
     def _admit(self, member: tarfile.TarInfo) -> None:
