@@ -20,10 +20,9 @@ INDEX = "index.npy"
 EMBEDDINGS = "embeddings.npy"
 INTEGRITY = "integrity.json"
 _GROUP_ROWS = 65_536
-_WHOLE_TRUTH = r"^(?i:true|false)$"
-_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
-_TRUTH = r"^(?i:true|false)$"
+_WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
 _NUMBER = r"^-?(0|[1-9][0-9]{0,14})?(\.[0-9]*)?([eE][-+]?[0-9]{1,3})?$|^(?i:nan|-?inf)$"
+_TRUTH = r"^(?i:true|false)$"
 
 
 def write_manifest(output: Path, data: Arranged, meta: pa.Table) -> None:
