@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 from app import audits
 from app.audits.base import Action
 from app.errors import Conflict, FieldError, NotFound
-from app.numerics.online_fdr import online_adjusted_p_values
 from app.services import queue
 from app.services.membership import Rows
 from app.store.models import AuditRun, Finding, Query, User
@@ -40,17 +39,20 @@ def remeasure(session: Session, run: AuditRun, finding: Finding, rows: Rows, use
     return _submit(session, run, finding.kind, REMEASURE, {**checked, "finding_id": finding.id}, user)
 
 
-def record(session: Session, query: Query, result: Mapping[str, Any], p_value: float | None) -> None:
-    """Keep a worker's answer: its place among the run's tests, its adjusted p-value, and a slice's new numbers."""
-    query.result = dict(result)
-    if p_value is not None:
-        tested = [asked for asked in queries.tested(session, query.run_id) if asked.id != query.id]
-        earlier = [asked.p_value for asked in tested if asked.p_value is not None]
-        adjusted = online_adjusted_p_values([*earlier, p_value])
-        query.p_value, query.adjusted_p_value = p_value, float(adjusted[-1])
-        query.position = len(earlier) + 1
-    if query.action == REMEASURE:
-        _settle(session, query)
+def settle(session: Session, query_id: int) -> None:
+    """Once a slice that people made has been measured, write its numbers onto it.
+
+    It is confirmed only at the run's own bar: enough errors, and the p-value adjusted for every question before it.
+    """
+    query = queries.get(session, query_id)
+    finding = findings.get(session, query.payload.get("finding_id", 0)) if query else None
+    if query is None or finding is None or query.action != REMEASURE or not query.result:
+        return
+    adjusted = 1.0 if query.adjusted_p_value is None else query.adjusted_p_value
+    bar = session.get_one(AuditRun, query.run_id).summary.get(query.kind, {})
+    enough = query.result["errors"]["k"] >= bar.get("min_errors", 0) and adjusted <= bar.get("fdr", 0.0)
+    finding.metrics = {**query.result, "q_value": adjusted}
+    finding.evidence = "confirmed" if enough else "insufficient"
     session.flush()
 
 
@@ -84,16 +86,3 @@ def _checked(action: Action, payload: Mapping[str, Any]) -> dict[str, Any]:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         raise FieldError(field, first["msg"].removeprefix("Value error, ") + ".") from error
-
-
-def _settle(session: Session, query: Query) -> None:
-    """Write the measured numbers onto the finding; it is confirmed only at the run's own bar."""
-    finding = findings.get(session, query.payload.get("finding_id", 0))
-    if finding is None:
-        return
-    metrics = {**query.result, "q_value": query.adjusted_p_value if query.adjusted_p_value is not None else 1.0}
-    run = session.get_one(AuditRun, query.run_id)
-    bar = run.summary.get(query.kind, {})
-    enough = metrics["errors"]["k"] >= bar.get("min_errors", 0) and metrics["q_value"] <= bar.get("fdr", 0.0)
-    finding.metrics = metrics
-    finding.evidence = "confirmed" if enough else "insufficient"

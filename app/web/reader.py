@@ -15,7 +15,7 @@ from app.audits.base import Subject
 from app.audits.pieces import Thumb
 from app.errors import NotFound
 from app.services.membership import scores_of
-from app.store.models import AuditRun, Dataset, Finding
+from app.store.models import AuditRun, Dataset, Finding, ModelVersion
 from app.store.places import get_artifacts
 from app.store.repositories import findings, queries
 from app.store.score_reader import ScoreReader
@@ -40,16 +40,9 @@ class LiveReader:
         self.dataset_id = run.dataset_id
         split = queries.split_of(session, run)
         self.split_start, self.split_stop = split.start, split.stop
-
-    @cached_property
-    def dataset(self) -> Dataset:
-        """The audited data set."""
-        return self.session.get_one(Dataset, self.dataset_id)
-
-    @cached_property
-    def classes(self) -> Sequence[str]:
-        """Class names in the order of the labels."""
-        return list(self.dataset.classes)
+        self.dataset = session.get_one(Dataset, run.dataset_id)
+        version = session.get_one(ModelVersion, run.model_version_id)
+        self.classes: Sequence[str] = list(version.spec.get("classes") or self.dataset.classes)
 
     @cached_property
     def score_reader(self) -> ScoreReader:
@@ -81,6 +74,10 @@ class LiveReader:
         """Return the kind's findings, confirmed first; retired ones only when asked for by id."""
         return findings.of_run(self.session, self.run_id, kind=kind, retired="id" in where, **where)
 
+    def confirmed_slices(self) -> dict[int, int]:
+        """Return how many confirmed slices each class has."""
+        return findings.confirmed_by_class(self.session, self.run_id)
+
     def scores(self, sql_where: str = "", params: Sequence[Any] = (), **page: Any) -> list[dict[str, Any]]:
         """Return rows of the score table; see `app.store.score_reader.ScoreReader.rows`."""
         return self.score_reader.rows(sql_where, params, **page)
@@ -97,7 +94,7 @@ class LiveReader:
 
     def thumb(self, score: dict[str, Any], text: str = "", query: str = "") -> Thumb:
         """Return the picture of a row of the score table; `query` keeps the list it stands in."""
-        wrong = not score["correct"]
+        wrong = None if score["correct"] is None else not score["correct"]
         label, taken = self.class_name(score["label"]), self.class_name(score["prediction"])
         told = f"{label}, taken for {taken}" if wrong else f"{label}, recognised"
         return Thumb(
@@ -109,7 +106,7 @@ class LiveReader:
         )
 
     def class_name(self, index: int | None) -> str:
-        """Return a class's name; unlabelled rows have none."""
+        """Return a class's name."""
         return self.classes[index] if index is not None and 0 <= index < len(self.classes) else "no label"
 
     def link(self, subject: Subject) -> str:

@@ -12,6 +12,7 @@ from app.audits import kind as kind_named
 from app.audits.base import Action, ActionResult, Inputs
 from app.errors import NotFound, UserError
 from app.numerics.online_fdr import online_adjusted_p_values
+from app.services import ask
 from app.store.artifacts import artifact_key
 from app.store.places import get_artifacts
 from app.store.repositories import subjects
@@ -72,6 +73,7 @@ def _store(query_id: int, run_id: int, answered: ActionResult) -> None:
             adjusted = online_adjusted_p_values(np.array([*earlier, answered.p_value]))[-1]
             values |= {"p_value": answered.p_value, "adjusted_p_value": float(adjusted), "position": position}
         subjects.answer_query(session, query_id, values)
+        ask.settle(session, query_id)
 
 
 def _keep(query_id: int, answered: ActionResult) -> str:

@@ -24,6 +24,14 @@ class Judgement(NamedTuple):
     verdict: str
 
 
+class Outline(NamedTuple):
+    """What a list of slices needs to know of one."""
+
+    id: int
+    title: str
+    class_index: int | None
+
+
 class Remark(NamedTuple):
     """A comment with its author's name."""
 
@@ -56,6 +64,29 @@ def count(session: Session, run_id: int, *, kind: str = "", text: str = "", reti
     """Count what `of_run` would return without its page."""
     query = _filtered(select(func.count()).select_from(Finding), run_id, kind, text, retired, equal)
     return session.scalar(query) or 0
+
+
+def outline(session: Session, run_id: int) -> list[Outline]:
+    """Return a run's slices in force in the order of the list, without their numbers."""
+    here = (Finding.run_id == run_id, Finding.retired.is_(False), Finding.subject == "slice")
+    query = select(Finding.id, Finding.title, Finding.class_index).where(*here).order_by(*CONFIRMED_FIRST)
+    return [Outline(*row) for row in session.execute(query)]
+
+
+def facets(session: Session, run_id: int) -> tuple[list[int], list[str]]:
+    """Return the classes and the methods that a run's slices in force have."""
+    here = (Finding.run_id == run_id, Finding.retired.is_(False), Finding.subject == "slice")
+    labels = session.scalars(select(Finding.class_index).where(*here).distinct().order_by(Finding.class_index))
+    methods = session.scalars(select(Finding.method).where(*here).distinct().order_by(Finding.method))
+    return [label for label in labels if label is not None], list(methods)
+
+
+def confirmed_by_class(session: Session, run_id: int) -> dict[int, int]:
+    """Return the number of confirmed slices in force by class."""
+    here = (Finding.run_id == run_id, Finding.retired.is_(False), Finding.evidence == "confirmed")
+    counted = select(Finding.class_index, func.count()).where(*here, Finding.subject == "slice")
+    rows = session.execute(counted.group_by(Finding.class_index))
+    return {index: number for index, number in rows if index is not None}
 
 
 def by_keys(session: Session, run_id: int, keys: Sequence[str], kind: str = "") -> list[Finding]:

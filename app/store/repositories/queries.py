@@ -59,18 +59,6 @@ def count(session: Session, run_id: int, actions: Sequence[str] = ()) -> int:
     return session.scalar(query.where(Query.action.in_(actions)) if actions else query) or 0
 
 
-def latest(session: Session, run_id: int, action: str, limit: int = 200) -> list[Query]:
-    """Return the newest questions of one action, newest first."""
-    query = select(Query).where(Query.run_id == run_id, Query.action == action)
-    return list(session.scalars(query.order_by(Query.id.desc()).limit(limit)))
-
-
-def tested(session: Session, run_id: int) -> list[Query]:
-    """Return the answered questions that have a p-value, in the order of their tests."""
-    query = select(Query).where(Query.run_id == run_id, Query.position.is_not(None))
-    return list(session.scalars(query.order_by(Query.position)))
-
-
 def split_of(session: Session, run: AuditRun) -> DatasetSplit:
     """Return the audited split of a run."""
     same = (DatasetSplit.dataset_id == run.dataset_id, DatasetSplit.name == run.split)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+from app.audits.pieces import Link
 from app.errors import Conflict
 from app.store.models import AuditRun
-from app.web.contexts import Link
 from app.web.deps import Access, Role
 from app.web.reader import LiveReader
 
