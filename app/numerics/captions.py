@@ -30,6 +30,8 @@ class CaptionText(NamedTuple):
     text: str
     facets: tuple[str, ...]
     """Facets of the vocabulary that it speaks of; empty for an analyst's own sentence."""
+    words: tuple[str, ...] = ()
+    """The words of the vocabulary in it, one per facet."""
 
 
 def displacements(text: Tensor, reference: Tensor, std: Tensor) -> Tensor:
@@ -106,13 +108,18 @@ def caption_bank(
     banks: dict[str, list[CaptionText]] = {}
     for noun in nouns:
         made = {
-            fill(template, noun, adjective.text, setting.text): adjective.facets + setting.facets
+            fill(template, noun, adjective.text, setting.text): (adjective, setting)
             for template in templates
             for adjective, setting in pairs
             if ("{adjective}" in template or not adjective.text) and ("{setting}" in template or not setting.text)
         }
-        banks[noun] = [CaptionText(text, facets) for text, facets in made.items()]
+        banks[noun] = [_caption(text, *used) for text, used in made.items()]
     return banks
+
+
+def _caption(text: str, *used: CaptionText) -> CaptionText:
+    facets = tuple(facet for word in used for facet in word.facets)
+    return CaptionText(text, facets, tuple(word.text for word in used if word.text))
 
 
 def fill(template: str, noun: str, adjective: str = "", setting: str = "") -> str:

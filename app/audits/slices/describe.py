@@ -1,0 +1,93 @@
+"""Stage `captions`: names slices in words, and turns candidates into findings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from app.audits.base import FindingDraft, Inputs, Result
+from app.audits.slices.caption import Captioner, title_of
+from app.audits.slices.compute import read_candidates
+from app.audits.slices.rows import Rows, load
+from app.audits.slices.schema import ClassSummary, Params, SliceMetrics
+
+PER_SLICE = 8
+PER_CLASS = 4
+LEAST_Z = 2.0
+"""A caption that meaningless ones reach this easily does not become a title."""
+
+
+def describe(inputs: Inputs) -> Result:
+    """Caption every candidate and every class's direction; return the findings."""
+    folder = inputs.earlier["slices"]
+    rows = load(inputs, folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    captioner = Captioner(rows, inputs.params, inputs.encode_text) if inputs.encode_text else None
+    findings = _findings(inputs, rows, folder, captioner)
+    classes = [_with_slices(ClassSummary.model_validate(c), findings) for c in summary["classes"]]
+    if captioner:
+        directions = np.load(folder / "class_directions.npy")
+        classes = [_captioned(c, captioner, directions[c.index]) for c in classes]
+    return Result(
+        summary={
+            "classes": [c.model_dump(mode="json") for c in classes],
+            "captions_available": captioner is not None,
+            "caption_bank": captioner.size if captioner else 0,
+            "notes": summary["notes"] + _notes(captioner, inputs.params),
+        },
+        findings=findings,
+    )
+
+
+def _findings(inputs: Inputs, rows: Rows, folder: Path, captioner: Captioner | None) -> list[FindingDraft]:
+    directions = np.load(folder / "slice_directions.npy")
+    candidates = read_candidates(pq.read_table(folder / "candidates.parquet"))
+    drafts = []
+    for i, (texts, class_index, metrics, positions) in enumerate(candidates):
+        inputs.progress(0.8 * i / len(candidates), "Describing slices")
+        if captioner:
+            metrics.captions = captioner.describe(directions[i], class_index, PER_SLICE)
+        drafts.append(_draft(rows, i, texts, class_index, metrics, positions))
+    return drafts
+
+
+def _draft(
+    rows: Rows, rank: int, texts: dict[str, str], class_index: int, metrics: SliceMetrics, positions: np.ndarray
+) -> FindingDraft:
+    plain = f"Unnamed group {rank + 1}"
+    return FindingDraft(
+        subject="slice",
+        key=texts["key"],
+        method=texts["method"],
+        title=texts["note"] or title_of(metrics.captions, LEAST_Z) or plain,
+        evidence="confirmed" if texts["evidence"] == "confirmed" else "insufficient",
+        metrics=metrics.model_dump(mode="json"),
+        class_index=class_index,
+        rank=rank,
+        rows=positions,
+    )
+
+
+def _with_slices(entry: ClassSummary, findings: list[FindingDraft]) -> ClassSummary:
+    return entry.model_copy(update={"slices": [f.key for f in findings if f.class_index == entry.index]})
+
+
+def _captioned(entry: ClassSummary, captioner: Captioner, easy: np.ndarray) -> ClassSummary:
+    if not entry.fitted:
+        return entry
+    hard = captioner.describe(-easy, entry.index, PER_CLASS)
+    return entry.model_copy(
+        update={"hard_captions": hard, "easy_captions": captioner.describe(easy, entry.index, PER_CLASS)}
+    )
+
+
+def _notes(captioner: Captioner | None, params: Params) -> list[str]:
+    if captioner is None:
+        return ["This encoder reads no text, so slices have no captions. Choose a vision/language encoder for words."]
+    if not captioner.words.dropped:
+        return []
+    listed = ", ".join(f"“{word}”" for word in captioner.words.dropped[:12])
+    return [f"Left out of the vocabulary because they name a label: {listed}."]

@@ -1,0 +1,78 @@
+"""The words of the caption bank: built in, the analyst's own, and without those that give a label away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from app.audits.slices.schema import Params
+from app.numerics.captions import CaptionText, names_label
+
+_PREPOSITIONS = frozenset(
+    [
+        "on",
+        "in",
+        "at",
+        "by",
+        "under",
+        "over",
+        "behind",
+        "before",
+        "next",
+        "near",
+        "with",
+        "without",
+        "from",
+        "seen",
+        "against",
+        "held",
+        "inside",
+    ]
+)
+DEFAULT_NOUN = "object"
+
+
+class Words(NamedTuple):
+    """What captions are made of."""
+
+    nouns: tuple[str, ...]
+    """General words that no label is."""
+    adjectives: tuple[CaptionText, ...]
+    settings: tuple[CaptionText, ...]
+    sentences: tuple[str, ...]
+    null: tuple[str, ...]
+    dropped: tuple[str, ...]
+    """Words and sentences that name a label."""
+
+
+def words(params: Params, labels: Sequence[str]) -> Words:
+    """Return the words for a task with these labels; those that name one are dropped."""
+    built_in = _built_in()
+    facets: Mapping[str, Sequence[str]] = params.caption_facets or built_in["facets"]
+    everything = [word for facet in facets.values() for word in facet]
+    leaks = {word for word in [*everything, *params.sentences] if names_label(word, labels)}
+    adjectives: list[CaptionText] = []
+    settings: list[CaptionText] = []
+    for facet, own in facets.items():
+        for word in own:
+            if word.strip() and word not in leaks:
+                slot = adjectives if _is_adjective(facet, word) else settings
+                slot.append(CaptionText(word.strip(), (facet,)))
+    nouns = tuple(noun for noun in built_in["nouns"] if not names_label(noun, labels)) or (DEFAULT_NOUN,)
+    sentences = tuple(s.strip() for s in params.sentences if s.strip() and s not in leaks)
+    return Words(nouns, tuple(adjectives), tuple(settings), sentences, tuple(built_in["null"]), tuple(sorted(leaks)))
+
+
+def _is_adjective(facet: str, word: str) -> bool:
+    if facet in _built_in()["facets"]:
+        return facet in _built_in()["adjective_facets"]
+    return word.split(maxsplit=1)[0].lower() not in _PREPOSITIONS
+
+
+@lru_cache
+def _built_in() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((Path(__file__).parent / "vocabulary.json").read_text())
+    return found
