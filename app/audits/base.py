@@ -144,8 +144,8 @@ class RunReader(Protocol):
     def table(self, kind: str, stage: str, name: str) -> pa.Table:
         """Return a detail table."""
 
-    def findings(self, kind: str, **where: Any) -> Sequence[Any]:
-        """Return finding rows (`app.store.models.Finding`), retired ones left out."""
+    def findings(self, kind: str, *, limit: int | None = None, **where: Any) -> Sequence[Any]:
+        """Return findings (`app.store.models.Finding`), confirmed first; `where` compares columns, a list means any."""
 
     def scores(self, sql_where: str = "", params: Sequence[Any] = (), **page: Any) -> list[dict[str, Any]]:
         """Return rows of the score table; see `app.store.scores.ScoreTable.rows`."""

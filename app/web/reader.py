@@ -70,9 +70,9 @@ class LiveReader:
         """
         return pq.read_table(self._detail(kind, stage, f"{name}.parquet"))
 
-    def findings(self, kind: str, **where: Any) -> Sequence[Finding]:
+    def findings(self, kind: str, *, limit: int | None = None, **where: Any) -> Sequence[Finding]:
         """Return the kind's findings, confirmed first; retired ones only when asked for by id."""
-        return findings.of_run(self.session, self.run_id, kind=kind, retired="id" in where, **where)
+        return findings.of_run(self.session, self.run_id, kind=kind, retired="id" in where, limit=limit, **where)
 
     def confirmed_slices(self) -> dict[int, int]:
         """Return how many confirmed slices each class has."""

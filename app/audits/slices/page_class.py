@@ -31,7 +31,6 @@ class ClassSlices(BaseModel):
 
     cards: list[SliceCard]
     scale: tuple[float, float]
-    left_out: int
     all_href: str
 
 
@@ -73,13 +72,12 @@ def hard_easy(entry: ClassSummary, reader: RunReader) -> HardEasy:
 
 def class_slices(entry: ClassSummary, reader: RunReader) -> ClassSlices:
     """Return the class's slices as cards, those that people made included."""
-    found = list(reader.findings("slices", subject="slice", class_index=entry.index))
-    shown = cards(reader, found[:SHOWN])
+    found = reader.findings("slices", subject="slice", class_index=entry.index, limit=SHOWN)
+    shown = cards(reader, found)
     home = reader.link(Subject("run", reader.run_id))
     return ClassSlices(
         cards=shown,
         scale=whisker_scale(shown),
-        left_out=len(found) - len(shown),
         all_href=f"{home}/slices?label={entry.index}" if home else "",
     )
 

@@ -34,7 +34,7 @@ def image_panels(subject: Subject, reader: RunReader) -> list[Panel]:
         return []
     found = [Panel("slices-place", "How hard it looks", "slices/place.html", place(row, reader), 20)]
     keys = row.get("slices") or []
-    findings = [f for f in reader.findings("slices", subject="slice") if f.key in keys] if keys else []
+    findings = reader.findings("slices", subject="slice", key=list(keys)) if keys else []
     if findings:
         shown = cards(reader, findings)
         context = ImageSlices(cards=shown, scale=whisker_scale(shown))

@@ -7,6 +7,9 @@ from pydantic import BaseModel, Field
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.slices.schema import SlicesSummary
 
+MOST_SLICES = 200
+"""The map gives each slice one byte and a colour; those after these are drawn as the rest."""
+
 
 class EmbeddingMap(BaseModel):
     """Where the map's points are, and what is left out of it."""
@@ -32,7 +35,7 @@ def map_panels(subject: Subject, reader: RunReader) -> list[Panel]:
         images_href=f"{home}/images/",
         picked_href=f"{home}/picked",
         classes=list(reader.classes),
-        slices=[finding.title for finding in reader.findings("slices", subject="slice")],
+        slices=[finding.title for finding in reader.findings("slices", subject="slice", limit=MOST_SLICES)],
         points=summary.map_points,
         left_out=summary.map_left_out,
         trustworthiness=summary.map_trustworthiness,

@@ -86,15 +86,15 @@ def run_panels(subject: Subject, reader: RunReader) -> list[Panel]:
 
 def worst(summary: SlicesSummary, reader: RunReader) -> WorstSlices:
     """Return the cards of the report card."""
-    confirmed = list(reader.findings("slices", subject="slice", evidence="confirmed"))
-    insufficient = list(reader.findings("slices", subject="slice", evidence="insufficient"))
-    shown = cards(reader, [*confirmed[:SHOWN_CONFIRMED], *insufficient[:SHOWN_INSUFFICIENT]])
-    split = len(confirmed[:SHOWN_CONFIRMED])
+    confirmed = reader.findings("slices", subject="slice", evidence="confirmed", limit=SHOWN_CONFIRMED)
+    insufficient = reader.findings("slices", subject="slice", evidence="insufficient", limit=SHOWN_INSUFFICIENT)
+    shown = cards(reader, [*confirmed, *insufficient])
+    split = len(confirmed)
     return WorstSlices(
         sentence=looked_at_words(summary.candidates, summary.confirmed, summary.fdr, summary.confirm_rows),
         confirmed=shown[:split],
         insufficient=shown[split:],
-        insufficient_total=len(insufficient),
+        insufficient_total=max(summary.candidates - summary.confirmed, len(insufficient)),
         scale=whisker_scale(shown),
         all_href=_below(reader, "slices"),
         notes=summary.notes,

@@ -55,7 +55,7 @@ def of_run(
     offset: int = 0,
     **equal: Any,
 ) -> list[Finding]:
-    """Return a run's findings, confirmed ones first, then by rank; `equal` compares columns."""
+    """Return a run's findings, confirmed ones first, then by rank; `equal` compares columns, a list means any."""
     query = _filtered(select(Finding), run_id, kind, text, retired, equal).order_by(*CONFIRMED_FIRST)
     return list(session.scalars(query.limit(limit).offset(offset)))
 
@@ -87,18 +87,6 @@ def confirmed_by_class(session: Session, run_id: int) -> dict[int, int]:
     counted = select(Finding.class_index, func.count()).where(*here, Finding.subject == "slice")
     rows = session.execute(counted.group_by(Finding.class_index))
     return {index: number for index, number in rows if index is not None}
-
-
-def by_keys(session: Session, run_id: int, keys: Sequence[str], kind: str = "") -> list[Finding]:
-    """Return the findings in force under these keys."""
-    wanted = _filtered(select(Finding), run_id, kind, "", False, {}).where(Finding.key.in_(keys))
-    return list(session.scalars(wanted.order_by(*CONFIRMED_FIRST)))
-
-
-def versions(session: Session, finding: Finding) -> list[Finding]:
-    """Return all versions of a finding, oldest first."""
-    same = (Finding.run_id == finding.run_id, Finding.kind == finding.kind, Finding.key == finding.key)
-    return list(session.scalars(select(Finding).where(*same).order_by(Finding.version)))
 
 
 def successors(session: Session, finding: Finding) -> list[Finding]:
@@ -181,4 +169,10 @@ def _filtered(
         query = query.where(Finding.retired.is_(False))
     if text:
         query = query.where(Finding.title.icontains(text, autoescape=True))
-    return query.filter_by(**{name: value for name, value in equal.items() if value is not None})
+    for name, value in equal.items():
+        column = getattr(Finding, name)
+        if isinstance(value, (list, tuple)):
+            query = query.where(column.in_(value))
+        elif value is not None:
+            query = query.where(column == value)
+    return query

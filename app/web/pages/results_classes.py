@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlencode
 
 from fastapi import Query
 from pydantic import BaseModel, Field
@@ -81,13 +83,13 @@ class ClassPage(BaseModel):
 def classes(access: ProjectAccess, run_id: int, chosen: Annotated[ClassFilter, Query()]) -> ClassesPage:
     """The classes of a run with their error rates."""
     reader = open_run(access, run_id)
-    rows = [row for row in _rows(reader) if chosen.q.casefold() in row.name.casefold()]
-    rows.sort(key=_order(chosen.sort))
+    rows = [row for row in _counted(reader) if chosen.q.casefold() in row.name.casefold()]
+    rows.sort(key=_ORDERS[chosen.sort])
     offset = (chosen.page - 1) * PAGE
-    path = f"{home(reader.run)}/classes?q={chosen.q}&sort={chosen.sort}&page="
+    path = f"{home(reader.run)}/classes?{urlencode({'q': chosen.q, 'sort': chosen.sort})}&page="
     return ClassesPage(
         run=run_head(access, reader),
-        rows=rows[offset : offset + PAGE],
+        rows=[_row(reader, row) for row in rows[offset : offset + PAGE]],
         total=len(rows),
         first=offset + 1 if offset < len(rows) else 0,
         filter=chosen,
@@ -116,32 +118,40 @@ def class_page(access: ProjectAccess, run_id: int, index: int, chosen: Filter) -
     )
 
 
-def _rows(reader: LiveReader) -> list[ClassRow]:
-    counted = {
-        label: (n, errors)
-        for label, n, errors in reader.score_reader.tally("label", "correct IS NOT NULL", limit=MOST_CLASSES)
-    }
+class _Counted(NamedTuple):
+    index: int
+    name: str
+    n: int
+    errors: int
+    slices: int
+
+
+def _counted(reader: LiveReader) -> list[_Counted]:
+    tallied = reader.score_reader.tally("label", "correct IS NOT NULL", limit=MOST_CLASSES)
+    counts = {label: (n, errors) for label, n, errors in tallied}
     confirmed = reader.confirmed_slices()
     return [
-        ClassRow(
-            index=index,
-            name=name,
-            href=reader.link(Subject("class", reader.run_id, index)),
-            errors=estimate(*reversed(counted.get(index, (0, 0)))),
-            slices=confirmed.get(index, 0),
-        )
+        _Counted(index, name, *counts.get(index, (0, 0)), confirmed.get(index, 0))
         for index, name in enumerate(reader.classes)
     ]
 
 
-def _order(sort: str) -> Any:
-    orders: dict[str, Any] = {
-        "errors": lambda row: (-row.errors.value, -row.errors.n),
-        "name": lambda row: row.name.casefold(),
-        "images": lambda row: -row.errors.n,
-        "slices": lambda row: (-row.slices, -row.errors.value),
-    }
-    return orders[sort]
+def _row(reader: LiveReader, row: _Counted) -> ClassRow:
+    return ClassRow(
+        index=row.index,
+        name=row.name,
+        href=reader.link(Subject("class", reader.run_id, row.index)),
+        errors=estimate(row.errors, row.n),
+        slices=row.slices,
+    )
+
+
+_ORDERS: dict[str, Callable[[_Counted], Any]] = {
+    "errors": lambda row: (-row.errors / max(row.n, 1), -row.n),
+    "name": lambda row: row.name.casefold(),
+    "images": lambda row: -row.n,
+    "slices": lambda row: (-row.slices, -row.errors / max(row.n, 1)),
+}
 
 
 def _taken_for(reader: LiveReader, index: int, n: int) -> list[Mistaken]:
