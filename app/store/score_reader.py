@@ -91,11 +91,16 @@ class ScoreReader:
         """Return columns as arrays [m] by row; with a limit, errors first and then a fixed random choice."""
         page = "ORDER BY row" if limit is None else f"ORDER BY correct, hash(row) LIMIT {int(limit)}"
         arrays = self._select(", ".join(f'"{name}"' for name in names), where, params, page).fetchnumpy()
-        return {name: np.ma.filled(values, np.nan) if np.ma.isMA(values) else values for name, values in arrays.items()}
+        return {name: _filled(values) for name, values in arrays.items()}
 
     def members(self, key: str) -> NDArray[np.int64]:
         """Return the sorted data set rows that carry a slice's key."""
         return np.asarray(self.columns(["row"], "list_contains(slices, ?)", [key])["row"], np.int64)
+
+    def memberships(self, rows: Sequence[int]) -> dict[int, list[str]]:
+        """Return the slice keys of those rows that are in any slice."""
+        condition = "row IN (SELECT unnest(?)) AND len(slices) > 0"
+        return dict(self._select("row, slices", condition, [list(rows)]).fetchall())
 
     def beside(
         self, row: int, where: str = "", params: Sequence[Any] = (), *, order: str = "row"
@@ -125,6 +130,13 @@ class ScoreReader:
         # Names and conditions are literals of our own code; every value that came from outside is a parameter.
         sql = f"SELECT {what} FROM read_parquet('{source}') {condition} {tail}"  # noqa: S608
         return _database().cursor().execute(sql, list(params))
+
+
+def _filled(values: NDArray[Any]) -> NDArray[Any]:
+    """Missing numbers become NaN; a column without any keeps its dtype."""
+    if not np.ma.is_masked(values):
+        return np.asarray(values)
+    return np.asarray(np.ma.filled(np.ma.asarray(values).astype(np.float64), np.nan))
 
 
 def manifest_row(path: Path, row: int) -> dict[str, Any]:
