@@ -13,6 +13,7 @@ from workers.sandbox.process import parse
 MAX_LINE = 64 * 2**20
 _TAIL = 16 * 2**10
 _CHUNK = 2**16
+_TAIL_READS = 16
 
 
 class Channel:
@@ -29,13 +30,18 @@ class Channel:
         self._selector.register(self._answers, selectors.EVENT_READ)
         self._selector.register(self._errors, selectors.EVENT_READ)
         self._outgoing = b""
-        self._incoming = b""
+        self._incoming: list[bytes] = []
+        self._incoming_bytes = 0
         self._tail = b""
         self.ended = False
 
     @property
     def tail(self) -> str:
         """The last 16 KiB of what the child wrote to its error stream."""
+        for _ in range(_TAIL_READS):
+            if self._errors not in self._selector.get_map() or not (chunk := self._read(self._errors)):
+                break
+            self._tail = (self._tail + chunk)[-_TAIL:]
         return self._tail.decode(errors="replace")
 
     def send(self, line: bytes) -> None:
@@ -49,15 +55,16 @@ class Channel:
         Raises:
             SandboxCrashed: the child wrote something that is not a message.
         """
+        lines: list[bytes] = []
         for key, _ in self._selector.select(seconds):
             if key.fd == self._requests:
                 self._write()
             elif key.fd == self._errors:
                 self._tail = (self._tail + self._read(key.fd))[-_TAIL:]
             else:
-                self._incoming += self._read(key.fd)
+                lines += self._take(self._read(key.fd))
                 self.ended = key.fd not in self._selector.get_map()
-        return self._complete()
+        return self._parsed(lines)
 
     def close(self) -> None:
         """Forget the pipes (which the caller closes)."""
@@ -83,10 +90,20 @@ class Channel:
             self._selector.unregister(stream)
         return chunk
 
-    def _complete(self) -> list[dict[str, Any]]:
-        *lines, self._incoming = self._incoming.split(b"\n")
-        if len(self._incoming) > MAX_LINE:
+    def _take(self, chunk: bytes) -> list[bytes]:
+        """Add `chunk` to the line under way; return the lines that it completes."""
+        *ends, rest = chunk.split(b"\n")
+        lines = []
+        for end in ends:
+            lines.append(b"".join([*self._incoming, end]))
+            self._incoming, self._incoming_bytes = [], 0
+        self._incoming.append(rest)
+        self._incoming_bytes += len(rest)
+        if self._incoming_bytes > MAX_LINE:
             raise SandboxCrashed("The sandboxed process answered with more than 64 MiB.", self.tail)
+        return lines
+
+    def _parsed(self, lines: list[bytes]) -> list[dict[str, Any]]:
         messages = [parse(line) for line in lines]
         if any(message is None for message in messages):
             raise SandboxCrashed("The sandboxed process answered with something that is no message.", self.tail)

@@ -52,7 +52,10 @@ def _answer(request: dict[str, Any], answers: BinaryIO) -> None:
     def progress(news: dict[str, Any]) -> None:
         _say(answers, {"id": number, "type": "progress", "progress": news})
 
-    _say(answers, {"id": number, **_outcome(request, progress)})
+    outcome = _outcome(request, progress)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    _say(answers, {"id": number, **outcome})
 
 
 def _outcome(request: dict[str, Any], progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

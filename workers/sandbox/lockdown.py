@@ -54,6 +54,7 @@ def _leave_network() -> str:
 def _become(user: int | None, *, keep_reading: bool) -> str:
     """Become `user`; with `keep_reading`, file modes do not bar reading, since Landlock does."""
     if user is None:
+        libc.keep_capabilities()
         return f"same user as the worker (uid {os.getuid()})"
     try:
         libc.prctl(libc.PR_SET_KEEPCAPS, 1 if keep_reading else 0)

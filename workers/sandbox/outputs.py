@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from workers.sandbox.errors import SandboxCrashed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def checked_file(folder: Path, name: str) -> Path:
@@ -34,6 +36,8 @@ def load_array(folder: Path, name: str, shape: tuple[int | None, ...], dtype: st
     Raises:
         SandboxCrashed: no such array.
     """
+    import numpy as np  # noqa: PLC0415 - children import this package too, and start sooner without
+
     path = checked_file(folder, name)
     try:
         array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)

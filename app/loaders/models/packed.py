@@ -35,12 +35,17 @@ class PackedImages:
     """
 
     def __init__(self, packs: Sequence[Path], ranges: NDArray[np.integer]) -> None:
+        self._paths = packs
         self._packs = [np.memmap(path, mode="r", dtype=np.uint8) if path.stat().st_size else b"" for path in packs]
         self._rows = _as_triples(np.asarray(ranges).astype(np.int64))
         self._check()
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def first(self, count: int) -> PackedImages:
+        """These images, without those after the first `count`."""
+        return PackedImages(self._paths, self._rows[:count])
 
     def file(self, row: int) -> bytes:
         """The bytes of one image file."""

@@ -24,15 +24,17 @@ _READ_ERRORS = (RuntimeError, ValueError, KeyError, TypeError, AttributeError, A
 class ExportBackend:
     """A graph module; features are exposed by a second output of its graph."""
 
-    def __init__(self, module: fx.GraphModule, fixed_batch: int | None, *, tapped: bool, dtype: torch.dtype) -> None:
-        self.fixed_batch = fixed_batch
-        self._module, self._tapped, self._dtype = module, tapped, dtype
+    def __init__(self, module: fx.GraphModule, input_shape: tuple[int | None, ...], dtype: torch.dtype) -> None:
+        self.input_shape, self.fixed_batch = input_shape, input_shape[0]
+        self.n_parameters = sum(weight.numel() for weight in module.parameters())
+        self.shows_features = _tap(module)
+        self._module, self._dtype = module, dtype
 
     def run(self, images: Tensor) -> tuple[Any, Tensor | None]:
         """See `Backend`."""
         with torch.autocast(images.device.type, self._dtype, enabled=self._dtype != torch.float32):
             raw = self._module(images)
-        if not self._tapped:
+        if not self.shows_features:
             return raw, None
         *outputs, features = raw
         usable = features.ndim == 2 and len(features) == len(images)
@@ -106,11 +108,12 @@ def _backend(program: torch.export.ExportedProgram, device: torch.device, dtype:
     if len(program.graph_signature.user_inputs) != 1:
         raise NotAModel(f"The exported graph takes {len(program.graph_signature.user_inputs)} inputs; an image is one.")
     image = next(n for n in program.graph.nodes if n.name == program.graph_signature.user_inputs[0])
-    batch = image.meta["val"].shape[0]
+    shape = tuple(length if isinstance(length, int) else None for length in image.meta["val"].shape)
+    if len(shape) != 4:
+        raise NotAModel("The exported graph's input must be images: [batch, channels, height, width].")
     module = program.module(check_guards=False)
     assert isinstance(module, fx.GraphModule)
-    tapped = _tap(module)
-    return ExportBackend(module.to(device), batch if isinstance(batch, int) else None, tapped=tapped, dtype=dtype)
+    return ExportBackend(module.to(device), shape, dtype)
 
 
 def _tap(module: fx.GraphModule) -> bool:

@@ -32,19 +32,18 @@ class OnnxBackend:
     def __init__(self, model: onnx.ModelProto, device: torch.device) -> None:
         image = image_input(model)
         self._input, self._type = image.name, _TYPES[image.type.tensor_type.elem_type]
-        dimension = image.type.tensor_type.shape.dim[0]
-        self.fixed_batch = dimension.dim_value or None
+        self.fixed_batch = input_shape(model)[0]
         self._outputs = [output.name for output in model.graph.output]
-        self._tapped = expose_features(model)
+        self.shows_features = expose_features(model)
         self._session = _session(model, device)
 
     def run(self, images: Tensor) -> tuple[Any, Tensor | None]:
         """See `Backend`."""
         batch = images.cpu().numpy().astype(self._type, copy=False)
-        wanted = [*self._outputs, _FEATURES] if self._tapped else self._outputs
+        wanted = [*self._outputs, _FEATURES] if self.shows_features else self._outputs
         arrays = self._session.run(wanted, {self._input: batch})
         tensors = [torch.from_numpy(array) for array in arrays if isinstance(array, np.ndarray)]
-        if not self._tapped:
+        if not self.shows_features:
             return tensors, None
         *outputs, features = tensors
         usable = features.ndim == 2 and len(features) == len(images)
@@ -95,6 +94,11 @@ def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     return image
 
 
+def input_shape(model: onnx.ModelProto) -> tuple[int | None, ...]:
+    """Batch, channels, height and width of the input; None where the graph leaves them free."""
+    return tuple(dimension.dim_value or None for dimension in image_input(model).type.tensor_type.shape.dim)
+
+
 def expose_features(model: onnx.ModelProto) -> bool:
     """Give the input of the last linear operation before the first output a name and make it an output."""
     makers = {output: node for node in model.graph.node for output in node.output}
@@ -130,7 +134,9 @@ def _session(model: onnx.ModelProto, device: torch.device) -> onnxruntime.Infere
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
     wanted = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
-    providers = [p for p in (wanted, "CPUExecutionProvider") if p in onnxruntime.get_available_providers()]
+    providers = [
+        p for p in dict.fromkeys((wanted, "CPUExecutionProvider")) if p in onnxruntime.get_available_providers()
+    ]
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
     except (RuntimeError, ValueError) as error:

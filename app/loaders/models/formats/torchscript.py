@@ -24,6 +24,15 @@ class ScriptBackend:
         self._plain = module
         self._tapped = _tap(module)
 
+    @property
+    def shows_features(self) -> bool:
+        """Whether `run` returns features."""
+        return self._tapped is not None
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights by name."""
+        return dict(self._plain.state_dict())
+
     def run(self, images: Tensor) -> tuple[Any, Tensor | None]:
         """See `Backend`."""
         if self._tapped is None:
