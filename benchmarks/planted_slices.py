@@ -104,9 +104,8 @@ def report_recovery(args: argparse.Namespace) -> bool:
             for method, figures in table.items():
                 count, at_10, at_25 = np.mean(figures, axis=0)
                 kind = "overlapping" if overlap else "disjoint"
-                print(
-                    f"{slices} {kind:<12}{method:<42}P@10 {at_10:.3f}  P@25 {at_25:.3f}  slices {count:.1f}  n {len(figures)}"
-                )
+                line = f"P@10 {at_10:.3f}  P@25 {at_25:.3f}  slices {count:.1f}  n {len(figures)}"
+                print(f"{slices} {kind:<12}{method:<42}{line}")
             passed &= bool(np.mean([f[1] for f in table["sub-slices, on confirm rows"]]) >= TARGET)
     return passed
 

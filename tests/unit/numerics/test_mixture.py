@@ -1,0 +1,68 @@
+import pytest
+import torch
+
+from app.numerics.mixture import error_mixture_scores, fit_error_mixture
+
+
+def pictures(seed=0, n=1500, d=40):
+    """Three classes far apart; inside class 0 a cluster of 10 % is taken for class 2."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(3, (n,), generator=generator)
+    axes = torch.linalg.qr(torch.randn((d, 4), generator=generator))[0].T
+    members = (labels == 0) & (torch.rand(n, generator=generator) < 0.25)
+    features = torch.randn((n, d), generator=generator) + 8 * axes[labels] + 8 * members[:, None] * axes[3]
+    wrong = torch.rand(n, generator=generator) < torch.where(members, 0.8, 0.03)
+    predictions = torch.where(wrong, torch.where(members, 2, (labels + 1) % 3), labels)
+    return features, labels, predictions, members
+
+
+def test_the_planted_mistake_is_the_first_slice_and_named():
+    features, labels, predictions, members = pictures()
+    found = fit_error_mixture(features, labels, predictions, 0, components=12, dimensions=16)
+    scores = error_mixture_scores(found, features, labels)
+    assert members[scores[:, 0].topk(25).indices].double().mean() >= 0.96
+    assert (int(found.labels[0]), int(found.mistaken_for[0])) == (0, 2)
+    assert torch.equal(found.gaps, found.gaps.sort(descending=True).values)
+    assert float(found.gaps[0]) > 0.5
+
+
+def test_new_rows_are_found_without_their_prediction():
+    features, labels, predictions, members = pictures(n=2400)
+    fit = torch.arange(2400) % 2 == 0
+    found = fit_error_mixture(features[fit], labels[fit], predictions[fit], 0, components=12, dimensions=16)
+    scores = error_mixture_scores(found, features[~fit], labels[~fit])
+    assert members[~fit][scores[:, 0].topk(25).indices].double().mean() >= 0.96
+    assert float(scores.min()) >= 0
+    assert float(scores.max()) <= 1
+
+
+def test_shuffled_predictions_do_not_place_rows():
+    features, labels, predictions, _ = pictures(2, n=900)
+    generator = torch.Generator().manual_seed(0)
+    half = torch.rand(900, generator=generator) < 0.5
+    shuffled = predictions.clone()
+    for c in range(3):
+        rows = torch.nonzero(labels == c)[:, 0]
+        shuffled[rows] = predictions[rows[torch.randperm(len(rows), generator=generator)]]
+    found = fit_error_mixture(features[half], labels[half], shuffled[half], 0, components=12, dimensions=16)
+    scores = error_mixture_scores(found, features[~half], labels[~half])
+    wrong = (shuffled != labels)[~half]
+    for j in range(scores.shape[1]):
+        top = scores[:, j].topk(60).indices
+        base = wrong[labels[~half] == found.labels[j]].double().mean()
+        assert abs(float(wrong[top].double().mean() - base)) < 0.2
+
+
+def test_seeded_and_blockwise():
+    features, labels, predictions, _ = pictures(n=300)
+    a, b = (fit_error_mixture(features, labels, predictions, 4, components=5, dimensions=8) for _ in range(2))
+    assert torch.equal(a.mixture.means, b.mixture.means)
+    blocks = error_mixture_scores(a, features, labels, block=31)
+    assert torch.allclose(blocks, error_mixture_scores(a, features, labels), atol=1e-5)
+
+
+def test_one_class_and_few_rows():
+    found = fit_error_mixture(torch.randn(6, 3), torch.zeros(6).long(), torch.zeros(6).long(), 0)
+    assert float(found.gaps.max()) == pytest.approx(0.0, abs=1e-4)
+    with pytest.raises(ValueError, match="one length"):
+        fit_error_mixture(torch.randn(6, 3), torch.zeros(5).long(), torch.zeros(6).long(), 0)
