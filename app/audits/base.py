@@ -184,6 +184,10 @@ def _no_cards(_reader: RunReader, _findings: Sequence[Any]) -> list[SliceCard]:
     return []
 
 
+def _no_answer(_action: str, _result: Mapping[str, Any], _reader: RunReader) -> Panel | None:
+    return None
+
+
 def _no_rows(_metrics: Mapping[str, Any]) -> Sequence[int]:
     return ()
 
@@ -206,3 +210,5 @@ class AuditKind:
     """Positions of the images that a finding with these metrics shows in a report, the most telling first."""
     cards: Callable[[RunReader, Sequence[Any]], list[SliceCard]] = _no_cards
     """The kind's slices (findings) as cards, one each, in the same order."""
+    answer: Callable[[str, Mapping[str, Any], RunReader], Panel | None] = _no_answer
+    """The panel that shows what a worker answered to the question of that name."""

@@ -2,7 +2,8 @@
 
 from app.audits.base import Action, AuditKind, StageSpec
 from app.audits.slices.page import panels
-from app.audits.slices.page_cards import cards
+from app.audits.slices.page_answer import answer
+from app.audits.slices.page_cards import cards, report_rows
 from app.audits.slices.schema import ClimbPayload, HypothesisPayload, Params, SlicesSummary
 
 AUDIT = AuditKind(
@@ -18,10 +19,12 @@ AUDIT = AuditKind(
         StageSpec("slices", "Find slices", 1, "app.audits.slices.compute:find"),
         StageSpec("captions", "Describe slices", 1, "app.audits.slices.describe:describe", ("slices",)),
         StageSpec("trust", "Calibrate on planted slices", 1, "app.audits.slices.trust:trust", ("slices",)),
-        StageSpec("map", "Draw the map", 1, "app.audits.slices.map:draw"),
+        StageSpec("map", "Draw the map", 1, "app.audits.slices.map:draw", ("slices",)),
     ),
     panels=panels,
     cards=cards,
+    answer=answer,
+    report_rows=report_rows,
     actions=(
         Action("hypothesis", "Test a hypothesis", HypothesisPayload, "app.audits.slices.actions:hypothesis"),
         Action(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.audits.base import RunReader, Subject
@@ -11,6 +11,7 @@ from app.audits.slices.page_words import note_words
 from app.audits.slices.schema import Rate, SliceMetrics
 
 CARD_THUMBS = 6
+REPORT_HARD = 12
 
 
 def estimate(rate: Rate) -> Estimate:
@@ -32,6 +33,11 @@ def cards(reader: RunReader, findings: Sequence[Any]) -> list[SliceCard]:
         _card(reader, finding, m, [seen[row] for row in rows if row in seen])
         for finding, m, rows in zip(findings, metrics, wanted, strict=True)
     ]
+
+
+def report_rows(metrics: Mapping[str, Any]) -> Sequence[int]:
+    """Positions of the images that a slice shows in a report: its hardest ones, then an easy row."""
+    return [*metrics.get("hard_rows", [])[:REPORT_HARD], *metrics.get("easy_rows", [])[:CARD_THUMBS]]
 
 
 def pictures(reader: RunReader, positions: Sequence[int]) -> list[Thumb]:

@@ -53,6 +53,13 @@ def of_run(
     return [Asked(row, user or "") for row, user in session.execute(query)]
 
 
+def named(session: Session, query_id: int) -> Asked | None:
+    """Return one question with the name of who asked it."""
+    query = select(Query, User.name).outerjoin(User, User.id == Query.created_by).where(Query.id == query_id)
+    found = session.execute(query).one_or_none()
+    return None if found is None else Asked(found[0], found[1] or "")
+
+
 def count(session: Session, run_id: int, actions: Sequence[str] = ()) -> int:
     """Count a run's questions."""
     query = select(func.count()).select_from(Query).where(Query.run_id == run_id)

@@ -1,7 +1,7 @@
 """Points of the map and of a class's scatter, as packed columns: geometry once, at most 1 MB.
 
 The answer is `m` points as consecutive little-endian columns: float32 x, float32 y, uint32 row, uint16 class (65535:
-none), uint8 outcome (1 wrong, 0 right, 2 not judged), uint8 slice (counts from 1 through the page's list of slices, 0 none).
+none), uint8 outcome (1 wrong, 0 right, 2 not judged), uint8 slice (from 1 through the page's list, 0 none).
 """
 
 from __future__ import annotations

@@ -1,0 +1,254 @@
+"""Questions of a run: the hypothesis box, the loop of marks, and the log of all that was asked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import BaseModel, Field
+
+from app import audits
+from app.errors import NotFound, UserError
+from app.services import ask as service
+from app.store.models import Query
+from app.store.repositories import queries
+from app.store.repositories.queries import Asked
+from app.web.deps import Access, ProjectAccess, SentForm
+from app.web.forms import Form, text, texts
+from app.web.pages.results_grid import Choice
+from app.web.pages.results_run import RunHead, home, open_run, run_head
+from app.web.panels import ShownPanel
+from app.web.reader import LiveReader
+from app.web.templating import render, url
+from app.web.twins import Pages
+
+pages = Pages("Questions")
+LOG_ROWS = 30
+ACTIVE = ("queued", "running")
+
+
+class LogRow(BaseModel):
+    """One question that somebody asked."""
+
+    id: int
+    href: str
+    words: str = Field(description="What was asked, in words.")
+    user: str
+    at: datetime
+    status: str
+    p_value: float | None
+    adjusted: float | None = Field(description="Adjusted for every question asked before it.")
+    holds: bool | None = Field(description="Whether the adjusted p-value is within the run's false-discovery rate.")
+
+
+class AskPage(BaseModel):
+    """The hypothesis box and the log."""
+
+    run: RunHead
+    can_ask: bool = Field(description="Whether a kind of this run answers questions, and the person may ask.")
+    classes: list[Choice]
+    log: list[LogRow]
+    total: int
+    next: str
+    fdr: float | None = Field(description="The run's false-discovery rate.")
+    form: Form
+
+
+class QuestionPage(BaseModel):
+    """One question and its answer."""
+
+    run: RunHead
+    question: LogRow
+    action: str
+    waiting: bool
+    error: str
+    sentence: str = Field(description="What the adjusted p-value says; empty before the answer.")
+    panel: ShownPanel | None = Field(description="The answer, as the kind shows it.")
+    inside: list[int] = Field(description="Positions marked in, in a loop of marks.")
+    outside: list[int] = Field(description="Positions marked out.")
+    label: str = Field(description="Index of the class that was asked about.")
+    rows: str = Field(description="Data set rows that the answer names, with commas between them.")
+
+
+class AskedNow(BaseModel):
+    """A question that waits for its answer."""
+
+    id: int
+    href: str
+
+
+@pages.page("/runs/{run_id}/ask", "results/ask.html")
+def ask_page(access: ProjectAccess, run_id: int, before: int | None = None, label: str = "") -> AskPage:
+    """The hypothesis box, and every question of the run with who asked it and what came out."""
+    return _ask_page(access, run_id, Form(values={"label": [label]}), before)
+
+
+@pages.html.post("/runs/{run_id}/ask")
+def ask_form(request: Request, access: ProjectAccess, run_id: int, sent: SentForm) -> Response:
+    """Ask whether a sentence, or picked images, fail more often than the rest."""
+    reader = open_run(access, run_id, "analyst")
+    try:
+        payload = _hypothesis(reader, sent)
+        asked = service.ask(access.session, reader.run, _kind(reader, "hypothesis"), "hypothesis", payload, access.user)
+    except UserError as error:
+        access.session.rollback()
+        page = _ask_page(access, run_id, Form.typed(sent, error), None)
+        return render(request, "results/ask.html", page, error.status)
+    return RedirectResponse(url(_path(run_id, asked)), 303)
+
+
+@pages.html.post("/runs/{run_id}/climb")
+def climb_form(access: ProjectAccess, run_id: int, sent: SentForm) -> Response:
+    """Ask for images like those marked in, and unlike those marked out."""
+    reader = open_run(access, run_id, "analyst")
+    marks = {name: value for name, value in sent.multi_items() if isinstance(value, str) and name.startswith("mark-")}
+    payload = {
+        "class_index": int(text(sent, "label")) if text(sent, "label").isdigit() else None,
+        "inside": [int(name[5:]) for name, value in marks.items() if value == "in" and name[5:].isdigit()],
+        "outside": [int(name[5:]) for name, value in marks.items() if value == "out" and name[5:].isdigit()],
+    }
+    if not payload["inside"]:
+        raise UserError("Mark at least one image as in.")
+    asked = service.ask(access.session, reader.run, _kind(reader, "climb"), "climb", payload, access.user)
+    return RedirectResponse(url(_path(run_id, asked)), 303)
+
+
+@pages.api.post("/runs/{run_id}/ask/{action}", status_code=201)
+def ask_script(access: ProjectAccess, run_id: int, action: str, payload: dict[str, Any]) -> AskedNow:
+    """Ask a question; its payload is that of the kind's action of that name."""
+    reader = open_run(access, run_id, "analyst")
+    asked = service.ask(access.session, reader.run, _kind(reader, action), action, payload, access.user)
+    return AskedNow(id=asked.id, href=_path(run_id, asked))
+
+
+@pages.page("/runs/{run_id}/questions/{query_id}", "results/question.html")
+def question(access: ProjectAccess, run_id: int, query_id: int) -> QuestionPage:
+    """One question: who asked it, and what the confirm images say."""
+    return _question(access, run_id, query_id)
+
+
+@pages.html.get("/runs/{run_id}/questions/{query_id}/answer")
+def answer_fragment(request: Request, access: ProjectAccess, run_id: int, query_id: int) -> Response:
+    """The answer alone, for the page that polls it; once it is there the page loads itself anew."""
+    page = _question(access, run_id, query_id)
+    if not page.waiting:
+        return HTMLResponse("", headers={"HX-Refresh": "true"})
+    return render(request, "results/_waiting.html", page)
+
+
+def _ask_page(access: Access, run_id: int, form: Form, before: int | None) -> AskPage:
+    reader = open_run(access, run_id)
+    asked = queries.of_run(access.session, run_id, before=before, limit=LOG_ROWS)
+    head = run_head(access, reader)
+    return AskPage(
+        run=head,
+        can_ask=head.may_judge and bool(_kinds(reader, "hypothesis")),
+        classes=[Choice(value=str(i), text=name) for i, name in enumerate(reader.classes)],
+        log=[_log_row(reader, entry) for entry in asked],
+        total=queries.count(access.session, run_id),
+        next=f"{home(reader.run)}/ask?before={asked[-1].query.id}" if len(asked) == LOG_ROWS else "",
+        fdr=_fdr(reader, next(iter(_kinds(reader, "hypothesis")), "")),
+        form=form,
+    )
+
+
+def _question(access: Access, run_id: int, query_id: int) -> QuestionPage:
+    reader = open_run(access, run_id)
+    asked = queries.named(access.session, query_id)
+    if asked is None or asked.query.run_id != run_id:
+        raise NotFound("There is no such question in this run.")
+    query = asked.query
+    answered = query.status == "succeeded"
+    panel = audits.kind(query.kind).answer(query.action, query.result, reader) if answered else None
+    shown = panel and ShownPanel(
+        key=panel.key, title=panel.title, kind=query.kind, template=panel.template, context=panel.context
+    )
+    row = _log_row(reader, asked)
+    return QuestionPage(
+        run=run_head(access, reader),
+        question=row,
+        action=query.action,
+        waiting=query.status in ACTIVE,
+        error=query.error,
+        sentence=_verdict(row, query, _fdr(reader, query.kind)) if answered else "",
+        panel=shown,
+        inside=query.payload.get("inside", []),
+        outside=query.payload.get("outside", []),
+        label="" if query.payload.get("class_index") is None else str(query.payload["class_index"]),
+        rows=",".join(str(reader.split_start + row) for row in query.result.get("rows", [])),
+    )
+
+
+def _log_row(reader: LiveReader, asked: Asked) -> LogRow:
+    query, fdr = asked.query, _fdr(reader, asked.query.kind)
+    adjusted = query.adjusted_p_value
+    return LogRow(
+        id=query.id,
+        href=_path(reader.run_id, query),
+        words=_words(reader, query),
+        user=asked.user,
+        at=query.created_at,
+        status=query.status,
+        p_value=query.p_value,
+        adjusted=adjusted,
+        holds=None if adjusted is None or fdr is None else adjusted <= fdr,
+    )
+
+
+def _words(reader: LiveReader, query: Query) -> str:
+    index = query.payload.get("class_index")
+    within = f" within {reader.class_name(index)}" if index is not None else ""
+    if query.payload.get("sentence"):
+        return f"“{query.payload['sentence']}”{within}"
+    if query.action == "climb":
+        return f"More like {len(query.payload.get('inside', [])):,} marked images{within}"
+    picked = len(query.payload.get("rows", []))
+    named = "Measure a slice of" if query.action == service.REMEASURE else "Do they fail more often:"
+    return f"{named} {picked:,} images{within}"
+
+
+def _verdict(row: LogRow, query: Query, fdr: float | None) -> str:
+    if row.adjusted is None or fdr is None or query.position is None:
+        return ""
+    before = query.position - 1
+    asked = "It was the first question" if not before else f"{before:,} question{'s' * (before > 1)} came before it"
+    said = "The claim holds" if row.holds else "Not enough evidence: the difference could be chance"
+    return f"{asked}; adjusted for that, p = {row.adjusted:.2g}. {said} at a false-discovery rate of {100 * fdr:g} %."
+
+
+def _hypothesis(reader: LiveReader, sent: SentForm) -> dict[str, Any]:
+    rows = [word for value in texts(sent, "rows") for word in value.split(",")]
+    if not all(word.isascii() and word.isdigit() for word in rows):
+        raise UserError("These are no image numbers; pick the images on the map.")
+    if not rows and not text(sent, "sentence"):
+        raise UserError("Write a sentence, such as “at night”, or pick images on the map.")
+    label = text(sent, "label")
+    return {
+        "class_index": int(label) if label.isdigit() else None,
+        "sentence": text(sent, "sentence"),
+        "rows": [int(row) - reader.split_start for row in rows],
+        "share": text(sent, "share", "0.1"),
+    }
+
+
+def _kinds(reader: LiveReader, action: str) -> list[str]:
+    known = audits.kinds()
+    return [name for name in reader.run.kinds if name in known and action in {a.name for a in known[name].actions}]
+
+
+def _kind(reader: LiveReader, action: str) -> str:
+    found = _kinds(reader, action)
+    if not found:
+        raise NotFound(f"No kind of this run answers the question “{action}”.")
+    return found[0]
+
+
+def _fdr(reader: LiveReader, kind: str) -> float | None:
+    found = reader.summary(kind).get("fdr") if kind else None
+    return None if found is None else float(found)
+
+
+def _path(run_id: int, query: Query) -> str:
+    return f"/runs/{run_id}/questions/{query.id}"
