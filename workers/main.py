@@ -30,8 +30,10 @@ _LOG = logging.getLogger("workers")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a supervisor (no role), or one worker of a role, until told to stop."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    for chatty in ("dbos", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     if options.parent and not _bind_to(options.parent):
         return 1
     if options.role is None:
@@ -130,13 +132,16 @@ def _bind_to(parent: int) -> bool:
     return os.getppid() == parent
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m workers.main", description=__doc__)
-    parser.add_argument("--role", choices=sorted(engine.ROLE_QUEUES), help="none: supervise all that this machine has")
-    parser.add_argument("--index", type=int, default=0, help="number of this worker among those of its role")
-    parser.add_argument("--executor", default="", help="executor id, when it is not this machine's own")
-    parser.add_argument("--parent", type=int, default=0, help="process id of a supervisor to die with")
-    return parser
+def parser() -> argparse.ArgumentParser:
+    """The command line of a worker process."""
+    arguments = argparse.ArgumentParser(prog="python -m workers.main", description=__doc__)
+    arguments.add_argument(
+        "--role", choices=sorted(engine.ROLE_QUEUES), help="none: supervise all that this machine has"
+    )
+    arguments.add_argument("--index", type=int, default=0, help="number of this worker among those of its role")
+    arguments.add_argument("--executor", default="", help="executor id, when it is not this machine's own")
+    arguments.add_argument("--parent", type=int, default=0, help="process id of a supervisor to die with")
+    return arguments
 
 
 if __name__ == "__main__":

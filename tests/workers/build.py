@@ -81,7 +81,9 @@ def version(session: Session, project_id: int, data: bytes, **spec: Any) -> Mode
     made = ModelVersion(model_id=model.id, number=1, format=stated["format"], spec=stated)
     session.add(made)
     session.flush()
-    session.add(Checkpoint(version_id=made.id, position=0, filename="m.safetensors", sha256=blob.sha256, size=blob.size))
+    session.add(
+        Checkpoint(version_id=made.id, position=0, filename="m.safetensors", sha256=blob.sha256, size=blob.size)
+    )
     session.flush()
     return made
 
