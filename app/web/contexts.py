@@ -1,48 +1,5 @@
 """Pieces that the contexts of many pages are made of; each is drawn by a macro of the same name."""
 
-from __future__ import annotations
+from app.audits.pieces import Estimate, Link, SliceCard, Thumb
 
-from typing import Literal
-
-from pydantic import BaseModel, Field
-
-
-class Estimate(BaseModel):
-    """A number with its interval and its n; drawn by the macro `interval`."""
-
-    value: float = Field(description="The estimate.")
-    low: float | None = Field(None, description="Lower end of the 95 % interval.")
-    high: float | None = Field(None, description="Upper end of the 95 % interval.")
-    n: int = Field(description="How many examples it rests on.")
-
-
-class Thumb(BaseModel):
-    """A picture in a grid; drawn by the macro `thumb`."""
-
-    src: str = Field(description="Path of the thumbnail, or a data: URI.")
-    alt: str = Field(description="What a reader who does not see it is told.")
-    href: str = Field("", description="Path of the image's page.")
-    text: str = Field("", description="Line below the picture.")
-    wrong: bool | None = Field(None, description="Whether the model is wrong on it; none: nothing is marked.")
-
-
-class SliceCard(BaseModel):
-    """A slice as every page and the report show it; drawn by the macro `slice_card`."""
-
-    id: int
-    title: str = Field(description="Its caption in words, or the name somebody gave it.")
-    class_name: str
-    href: str = Field("", description="Path of the slice's page; empty in a report.")
-    evidence: Literal["confirmed", "insufficient"]
-    verdict: Literal["", "accept", "reject", "unsure"] = ""
-    error: Estimate = Field(description="Error rate on the slice's confirm rows.")
-    class_error: Estimate | None = Field(None, description="Error rate of the whole class.")
-    note: str = Field("", description="One sentence: what it is mistaken for, or what would be enough evidence.")
-    thumbs: list[Thumb] = Field(default_factory=list, description="Six hard examples.")
-
-
-class Link(BaseModel):
-    """A named way to another page."""
-
-    text: str
-    href: str
+__all__ = ["Estimate", "Link", "SliceCard", "Thumb"]

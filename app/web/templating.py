@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
@@ -44,7 +45,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals.update(url=url, static=static, position=position, number=number, version=_version())
-    made.filters.update(ago=ago, size=size, duration=duration, count=count)
+    made.filters.update(ago=ago, size=size, duration=duration, count=count, zip_text=zip_text)
+    made.filters.update(as_number_column=lambda text: (text, "num"))
     return made
 
 
@@ -106,6 +108,11 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def zip_text(values: Iterable[object], texts: Iterable[str]) -> list[tuple[object, str]]:
+    """Return the options of a select: each value with its text."""
+    return list(zip(values, texts, strict=True))
+
+
 def size(value: int) -> str:
     """Return a number of bytes in the largest unit that keeps it above 1."""
     amount, units = float(value), ["B", "kB", "MB", "GB", "TB"]
@@ -130,7 +137,7 @@ def ago(moment: datetime | None) -> Markup:
     if moment is None:
         return Markup("–")
     seconds = (datetime.now(UTC) - moment).total_seconds()
-    words = "just now" if seconds < 45 else f"{duration(seconds).rsplit(' ', 2)[0] if seconds > 3600 else duration(seconds // 60 * 60)} ago"
+    words = "just now" if seconds < 60 else " ".join(duration(seconds).split()[:2]) + " ago"
     exact = moment.strftime("%Y-%m-%d %H:%M UTC")
     return Markup('<time datetime="{}" title="{}">{}</time>').format(moment.isoformat(), exact, escape(words))
 

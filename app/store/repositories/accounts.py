@@ -37,6 +37,11 @@ def get(session: Session, user_id: int) -> User | None:
     return session.get(User, user_id)
 
 
+def first_admin(session: Session) -> User | None:
+    """Return the oldest administrator."""
+    return session.scalars(select(User).where(User.is_admin).order_by(User.id).limit(1)).first()
+
+
 def by_email(session: Session, email: str) -> User | None:
     """Return the account with this address, however it is capitalised."""
     return session.scalar(select(User).where(func.lower(User.email) == email.strip().lower()))

@@ -59,3 +59,10 @@ def add(session: Session, dataset: Dataset) -> Dataset:
 def get_upload(session: Session, token: str) -> Upload | None:
     """Return an upload by its token."""
     return session.scalar(select(Upload).where(Upload.token == token))
+
+
+def add_upload(session: Session, upload: Upload) -> Upload:
+    """Store a new upload and give it its id."""
+    session.add(upload)
+    session.flush()
+    return upload

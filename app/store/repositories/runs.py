@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import Session
 
-from app.store.models import AuditRun, Dataset, Finding, Model, ModelVersion, Project, Verdict
+from app.store.models import AuditRun, Dataset, Finding, Model, ModelVersion, Project, Stage, Verdict
+
+_Columns = TypeVar("_Columns", bound=tuple[Any, ...])
 
 
 class Named(NamedTuple):
@@ -84,3 +86,47 @@ def _named() -> Select[tuple[AuditRun, Model, ModelVersion, Dataset, Project]]:
     joined = columns.join(ModelVersion, ModelVersion.id == AuditRun.model_version_id)
     joined = joined.join(Model, Model.id == ModelVersion.model_id).join(Dataset, Dataset.id == AuditRun.dataset_id)
     return joined.join(Project, Project.id == AuditRun.project_id)
+
+
+def same_and_active(session: Session, run: AuditRun) -> AuditRun | None:
+    """Return a run that waits or works on exactly what `run` asks for, so that a double click starts one."""
+    query = select(AuditRun).where(
+        AuditRun.status.in_(("queued", "running")),
+        AuditRun.project_id == run.project_id,
+        AuditRun.model_version_id == run.model_version_id,
+        AuditRun.dataset_id == run.dataset_id,
+        AuditRun.split == run.split,
+        AuditRun.train_split == run.train_split,
+        AuditRun.encoder == run.encoder,
+        AuditRun.seed == run.seed,
+    )
+    return next((a for a in session.scalars(query) if a.kinds == run.kinds and a.params == run.params), None)
+
+
+def computed_splits(
+    session: Session, stage: str, dataset_id: int, *, version_id: int | None, encoder: str
+) -> set[str]:
+    """Return the splits of a data set for which earlier runs finished `stage` with this model or encoder."""
+    query = select(AuditRun.split, AuditRun.train_split).join(Stage, _stage_of_run(stage))
+    query = query.where(AuditRun.dataset_id == dataset_id, Stage.status == "succeeded", Stage.done >= Stage.total)
+    rows = session.execute(_of_what(query, version_id, encoder))
+    return {name for pair in rows for name in pair if name}
+
+
+def rows_per_second(session: Session, stage: str, *, version_id: int | None, encoder: str) -> float | None:
+    """Return the rate at which the newest run computed `stage` with this model or encoder; None when none did."""
+    query = select(Stage).join(AuditRun, _stage_of_run(stage)).where(Stage.status == "succeeded")
+    query = _of_what(query, version_id, encoder).where(Stage.done > Stage.cached).order_by(Stage.id.desc()).limit(1)
+    found = session.scalar(query)
+    if found is None or found.started_at is None or found.finished_at is None:
+        return None
+    seconds = (found.finished_at - found.started_at).total_seconds()
+    return (found.done - found.cached) / seconds if seconds > 0 else None
+
+
+def _stage_of_run(stage: str) -> ColumnElement[bool]:
+    return and_(Stage.subject_type == "run", Stage.subject_id == AuditRun.id, Stage.name == stage)
+
+
+def _of_what(query: Select[_Columns], version_id: int | None, encoder: str) -> Select[_Columns]:
+    return query.where(AuditRun.encoder == encoder if version_id is None else AuditRun.model_version_id == version_id)

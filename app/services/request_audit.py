@@ -1,0 +1,236 @@
+"""Starts audits, and says beforehand how much work one is and what of it was done before."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy.orm import Session
+
+from app.audits import kind as kind_named
+from app.audits import kinds
+from app.errors import Conflict, FieldError, NotFound
+from app.loaders.datasets.report import compare_classes
+from app.services import queue
+from app.settings import get_settings
+from app.store.models import AuditRun, Dataset, DatasetSplit, ModelVersion, User
+from app.store.repositories import accounts, datasets, jobs, registry, runs
+
+ENCODER_FORMS = "scenes, penultimate, given, open_clip:<model>/<pretrained> or local-dir:<folder>"
+
+
+class RunRequest(BaseModel):
+    """An audit, as a form, a script or the command line states it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model_version_id: int
+    dataset_id: int
+    split: str = Field(description="The split to audit.")
+    train_split: str = Field("", description="The model's training split in the same data set; empty for none.")
+    kinds: list[str] = Field(default_factory=list, description="Audit kinds; empty means all.")
+    params: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Parameters by kind.")
+    encoder: str = Field("", description=f"{ENCODER_FORMS}; empty means the installation's default.")
+    seed: int = 0
+    name: str = Field("", description="Empty names it after model and data set.")
+
+
+class Work(NamedTuple):
+    """One costly part of an audit, before it is asked for."""
+
+    title: str
+    rows: int
+    cached: int
+    """Rows that earlier runs have computed."""
+    seconds: float | None
+    """Expected time of the rest, None where nothing is known yet."""
+
+
+class Parts(NamedTuple):
+    """What an audit is made of, all in one project."""
+
+    version: ModelVersion
+    dataset: Dataset
+    audited: DatasetSplit
+    train: DatasetSplit | None
+
+
+def request_audit(session: Session, project_id: int, user: User | None, request: RunRequest) -> AuditRun:
+    """Store a run, queued, and submit it; the same audit that still waits or runs is returned instead.
+
+    Raises:
+        FieldError: a part is missing, unfit, or not in the project; a parameter is out of its range.
+    """
+    parts = _parts(session, project_id, request)
+    chosen = _kinds(request.kinds)
+    params = {name: _params(name, request.params.get(name, {})) for name in chosen}
+    encoder = _encoder(request.encoder)
+    run = AuditRun(
+        project_id=project_id,
+        name=request.name.strip()[:200] or _name(session, parts),
+        model_version_id=parts.version.id,
+        dataset_id=parts.dataset.id,
+        split=parts.audited.name,
+        train_split=parts.train.name if parts.train else "",
+        kinds=chosen,
+        params=params,
+        encoder=encoder,
+        seed=request.seed,
+        created_by=user.id if user else None,
+    )
+    waiting = runs.same_and_active(session, run)
+    return waiting or _submit(session, run)
+
+
+def run_again(session: Session, run: AuditRun, user: User) -> AuditRun:
+    """Start the same audit anew, with another seed; what does not depend on the seed is not computed again."""
+    copied = (
+        "project_id",
+        "name",
+        "model_version_id",
+        "dataset_id",
+        "split",
+        "train_split",
+        "kinds",
+        "params",
+        "encoder",
+    )
+    copy = AuditRun(**{name: getattr(run, name) for name in copied}, created_by=user.id)
+    copy.seed = secrets.randbelow(2**31)
+    return _submit(session, copy)
+
+
+def cancel(session: Session, run: AuditRun, user: User) -> None:
+    """Stop a run; what it finished is kept, and a resume goes on from there.
+
+    Raises:
+        Conflict: it has ended already.
+    """
+    if not jobs.request_cancel(session, run.id):
+        raise Conflict("This run has ended already; there is nothing to cancel.")
+    queue.cancel(session, queue.workflow_id("audit_run", run.id, run.attempt))
+    accounts.log(session, user.id, "run_cancelled", project_id=run.project_id, subject=("run", run.id))
+
+
+def resume(session: Session, run: AuditRun, user: User) -> None:
+    """Queue a failed or cancelled run once more; finished shards are not repeated.
+
+    Raises:
+        Conflict: it is not over, or it succeeded.
+    """
+    attempt = jobs.resume(session, run.id)
+    if attempt is None:
+        raise Conflict("Only a run that failed or was cancelled can be resumed.")
+    queue.enqueue(session, "audit_run", run.id, attempt=attempt)
+    accounts.log(session, user.id, "run_resumed", project_id=run.project_id, subject=("run", run.id))
+
+
+def class_notes(version: ModelVersion, dataset: Dataset) -> list[str]:
+    """Return sentences on how the classes of a data set fit a model's; empty when they are the same."""
+    model_classes = version.spec.get("classes", [])
+    if not model_classes:
+        return []
+    return [item.sentence for item in compare_classes(dataset.classes, model_classes).items]
+
+
+def estimate(session: Session, parts: Parts, encoder: str) -> list[Work]:
+    """Return the costly parts of an audit: how many rows, how many of them known, how long the rest may take."""
+    rows = parts.audited.stop - parts.audited.start
+    if parts.train is not None and parts.train.id != parts.audited.id:
+        rows += parts.train.stop - parts.train.start
+    work = [_part(session, parts, "predict", "Predict", rows, encoder="")]
+    if encoder not in {"given", "penultimate"}:
+        work.append(_part(session, parts, "embed", "Embed", rows, encoder=encoder))
+    return work
+
+
+def _part(session: Session, parts: Parts, stage: str, title: str, rows: int, *, encoder: str) -> Work:
+    splits = [split.name for split in (parts.audited, parts.train) if split is not None]
+    version_id = None if encoder else parts.version.id
+    known = runs.computed_splits(session, stage, parts.dataset.id, version_id=version_id, encoder=encoder)
+    sizes = {split.name: split.stop - split.start for split in datasets.splits(session, parts.dataset.id)}
+    cached = sum(sizes[name] for name in dict.fromkeys(splits) if name in known)
+    rate = runs.rows_per_second(session, stage, version_id=version_id, encoder=encoder)
+    return Work(title, rows, cached, (rows - cached) / rate if rate else None)
+
+
+def _submit(session: Session, run: AuditRun) -> AuditRun:
+    runs.add(session, run)
+    queue.enqueue(session, "audit_run", run.id)
+    accounts.log(session, run.created_by, "run_started", project_id=run.project_id, subject=("run", run.id))
+    return run
+
+
+def find_parts(session: Session, project_id: int, request: RunRequest) -> Parts:
+    """Return what an audit is made of.
+
+    Raises:
+        FieldError: a part is missing, unfit, or not in the project.
+    """
+    return _parts(session, project_id, request)
+
+
+def _parts(session: Session, project_id: int, request: RunRequest) -> Parts:
+    version = registry.version_by_id(session, request.model_version_id)
+    model = registry.get_model(session, version.model_id) if version else None
+    if version is None or model is None or model.project_id != project_id:
+        raise FieldError("model_version_id", "Choose a model of this project.")
+    if version.status != "succeeded":
+        raise FieldError("model_version_id", "This version has not passed its smoke run; open it to see why.")
+    dataset = datasets.get(session, request.dataset_id)
+    if dataset is None or dataset.project_id != project_id:
+        raise FieldError("dataset_id", "Choose a data set of this project.")
+    if dataset.status != "succeeded":
+        raise FieldError("dataset_id", f"“{dataset.name}” is not imported; open it to see why.")
+    audited = _split(session, dataset, request.split, "split")
+    train = _split(session, dataset, request.train_split, "train_split") if request.train_split else None
+    _require_shared_class(version, dataset)
+    return Parts(version, dataset, audited, train)
+
+
+def _require_shared_class(version: ModelVersion, dataset: Dataset) -> None:
+    classes = version.spec.get("classes", [])
+    if classes and not compare_classes(dataset.classes, classes).usable:
+        here, there = ", ".join(dataset.classes[:3]), ", ".join(classes[:3])
+        message = f"The data set's classes ({here} …) and the model's ({there} …) have none in common."
+        raise FieldError("dataset_id", message)
+
+
+def _split(session: Session, dataset: Dataset, name: str, field: str) -> DatasetSplit:
+    found = datasets.split(session, dataset.id, name)
+    if found is None or found.stop <= found.start:
+        there = ", ".join(split.name for split in datasets.splits(session, dataset.id))
+        raise FieldError(field, f"“{dataset.name}” has no rows in a split “{name}”. It has: {there}.")
+    return found
+
+
+def _kinds(names: Sequence[str]) -> list[str]:
+    chosen = list(dict.fromkeys(names)) or sorted(kinds())
+    try:
+        return [kind_named(name).name for name in chosen]
+    except NotFound as error:
+        raise FieldError("kinds", error.message) from error
+
+
+def _params(name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return kind_named(name).params.model_validate(raw).model_dump(mode="json")
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join([name, *(str(part) for part in first["loc"][:1])])
+        raise FieldError(place, first["msg"].removeprefix("Value error, ") + ".") from error
+
+
+def _encoder(text: str) -> str:
+    name = text.strip() or get_settings().encoder
+    if name in {"scenes", "given", "penultimate"} or name.startswith(("open_clip:", "local-dir:")):
+        return name
+    raise FieldError("encoder", f"There is no encoder “{name}”. Use {ENCODER_FORMS}.")
+
+
+def _name(session: Session, parts: Parts) -> str:
+    model = registry.get_model(session, parts.version.model_id)
+    assert model is not None
+    return f"{model.name} v{parts.version.number} on {parts.dataset.name} / {parts.audited.name}"[:200]

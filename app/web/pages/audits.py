@@ -1,0 +1,215 @@
+"""New audit: model × data set × splits × kinds, what it will cost, and what is computed already."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import BaseModel, Field
+
+from app.audits import kind as kind_named
+from app.audits import kinds
+from app.errors import FaultlineError, UserError
+from app.services import request_audit as service
+from app.services.request_audit import RunRequest
+from app.settings import get_settings
+from app.store.repositories import datasets, registry
+from app.web.deps import Access, ProjectAccess, SentForm
+from app.web.forms import Form, read_as, text, texts
+from app.web.generic_form import FormField, form_fields, read_fields
+from app.web.scope import ProjectOption, writable
+from app.web.templating import render, url
+from app.web.twins import Pages
+
+pages = Pages("New audit")
+NEW = "audits/new.html"
+
+
+class Option(BaseModel):
+    """A choice in a list."""
+
+    value: str
+    text: str
+
+
+class KindForm(BaseModel):
+    """An audit kind with the form of its parameters."""
+
+    name: str
+    title: str
+    description: str
+    fields: list[FormField]
+
+
+class WorkRow(BaseModel):
+    """One costly part of the audit."""
+
+    title: str
+    rows: int
+    cached: int = Field(description="Rows that earlier runs have computed.")
+    seconds: float | None = Field(description="Expected time of the rest, from the newest run that did the same.")
+
+
+class NewAuditPage(BaseModel):
+    """The form of a new audit."""
+
+    project_id: int | None
+    projects: list[ProjectOption]
+    models: list[Option] = Field(description="Versions that passed their check.")
+    datasets: list[Option] = Field(description="Data sets with their splits: <id>/<split>.")
+    train_splits: list[Option]
+    encoders: list[Option]
+    encoder: str = Field(description="The installation's default encoder.")
+    kinds: list[KindForm]
+    chosen_model: str
+    chosen_data: str
+    chosen_train: str
+    work: list[WorkRow] = Field(description="What the present choice costs; empty until there is one.")
+    notes: list[str] = Field(description="How the classes of data set and model fit.")
+    problem: str = Field(description="Why the present choice cannot be audited.")
+    form: Form
+
+
+@pages.page("/audits/new", NEW)
+def new_audit(
+    access: ProjectAccess,
+    project: int | None = None,
+    model: int | None = None,
+    version: int | None = None,
+    dataset: int | None = None,
+    data: str = "",
+    train: str = "",
+    model_version: str = "",
+    encoder: str = "",
+) -> NewAuditPage:
+    """The form of a new audit; `model_version`, `data`, `train` and `encoder` make a choice to be costed."""
+    if model is not None:
+        found = access.version(model, version or 1, "analyst")
+        project, model_version = access.model(model).project_id, str(found.id)
+    if dataset is not None:
+        project = access.dataset(dataset, "analyst").project_id
+        data = data or f"{dataset}/"
+    form = Form(values={"encoder": [encoder]} if encoder else {})
+    return _new(access, project, form, (model_version, data, train))
+
+
+@pages.html.post("/audits/new")
+def start_audit(request: Request, access: ProjectAccess, sent: SentForm) -> Response:
+    """Start the audit, or cost it first when that button was pressed."""
+    chosen = text(sent, "project_id")
+    project_id = access.project(int(chosen) if chosen.isdigit() else 0, "analyst").id
+    choice = (text(sent, "model_version"), text(sent, "data"), text(sent, "train"))
+    if "estimate" in sent:
+        return render(request, NEW, _new(access, project_id, Form.typed(sent), choice))
+    try:
+        wanted = _wanted(sent)
+        run = service.request_audit(access.session, project_id, access.user, wanted)
+    except UserError as error:
+        return render(request, NEW, _new(access, project_id, Form.typed(sent, error), choice), error.status)
+    return RedirectResponse(url(f"/runs/{run.id}"), 303)
+
+
+def _wanted(sent: SentForm) -> RunRequest:
+    chosen = texts(sent, "kinds")
+    params = {name: read_fields(kind_named(name).params, name, sent) for name in chosen if name in kinds()}
+    more = {"kinds": chosen, "params": params, "seed": text(sent, "seed") or 0, "name": text(sent, "name")}
+    choice = (text(sent, "model_version"), text(sent, "data"), text(sent, "train"))
+    return _request(choice, text(sent, "encoder"), **more)
+
+
+def _request(choice: tuple[str, str, str], encoder: str, **more: object) -> RunRequest:
+    version, data, train = choice
+    dataset, _, split = data.partition("/")
+    raw = {
+        "model_version_id": version if version.isdigit() else 0,
+        "dataset_id": dataset if dataset.isdigit() else 0,
+        "split": split,
+        "train_split": train.partition("/")[2],
+        "encoder": encoder,
+        **more,
+    }
+    request = read_as(RunRequest, raw)
+    assert isinstance(request, RunRequest)
+    return request
+
+
+def _new(access: Access, project_id: int | None, form: Form, choice: tuple[str, str, str]) -> NewAuditPage:
+    projects = writable(access, project_id)
+    chosen = projects[0].id if projects else None
+    models = _models(access, chosen)
+    data = _splits(access, chosen)
+    choice = _completed(choice, models, data)
+    work, notes, problem = _cost(access, chosen, choice, form.value("encoder", get_settings().encoder))
+    return NewAuditPage(
+        project_id=chosen,
+        projects=projects,
+        models=models,
+        datasets=data,
+        train_splits=[option for option in data if option.value.partition("/")[0] == choice[1].partition("/")[0]],
+        encoders=_encoders(),
+        encoder=get_settings().encoder,
+        kinds=[_kind_form(name) for name in sorted(kinds())],
+        chosen_model=choice[0],
+        chosen_data=choice[1],
+        chosen_train=choice[2],
+        work=work,
+        notes=notes,
+        problem=problem,
+        form=form,
+    )
+
+
+def _completed(choice: tuple[str, str, str], models: list[Option], data: list[Option]) -> tuple[str, str, str]:
+    """Fill in what was not chosen: the newest model, a split that is not called train, the training split beside it."""
+    version = choice[0] or (models[0].value if models else "")
+    options = [option.value for option in data]
+    wanted = [value for value in options if value.startswith(choice[1])]
+    held_out = [value for value in wanted if not value.endswith("/train")]
+    chosen = choice[1] if choice[1] in options else next(iter(held_out or wanted), "")
+    beside = f"{chosen.partition('/')[0]}/train"
+    train = choice[2] or (beside if beside in options and beside != chosen else "")
+    return version, chosen, train
+
+
+def _cost(
+    access: Access, project_id: int | None, choice: tuple[str, str, str], encoder: str
+) -> tuple[list[WorkRow], list[str], str]:
+    if project_id is None or not (choice[0] and choice[1]):
+        return [], [], ""
+    try:
+        parts = service.find_parts(access.session, project_id, _request(choice, encoder))
+    except FaultlineError as error:
+        return [], [], error.message
+    work = [WorkRow(**part._asdict()) for part in service.estimate(access.session, parts, encoder)]
+    return work, service.class_notes(parts.version, parts.dataset), ""
+
+
+def _models(access: Access, project_id: int | None) -> list[Option]:
+    if project_id is None:
+        return []
+    found = registry.choices(access.session, project_id)
+    return [Option(value=str(version.id), text=f"{model.name}, version {version.number}") for version, model in found]
+
+
+def _splits(access: Access, project_id: int | None) -> list[Option]:
+    if project_id is None:
+        return []
+    return [
+        Option(value=f"{dataset.id}/{split.name}", text=f"{dataset.name} / {split.name} ({split.stop - split.start:,})")
+        for dataset in datasets.choices(access.session, project_id)
+        for split in datasets.splits(access.session, dataset.id)
+    ]
+
+
+def _encoders() -> list[Option]:
+    return [
+        Option(value="scenes", text="scenes: bundled, for the demo's pictures; reads text"),
+        Option(value="open_clip:ViT-B-32/laion2b_s34b_b79k", text="open_clip ViT-B-32, laion2b; reads text"),
+        Option(value="penultimate", text="the model's own penultimate layer; reads no text"),
+        Option(value="given", text="embeddings that came with the data set"),
+    ]
+
+
+def _kind_form(name: str) -> KindForm:
+    kind = kind_named(name)
+    fields = form_fields(kind.params, name)
+    return KindForm(name=name, title=kind.title, description=kind.description, fields=fields)

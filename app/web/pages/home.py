@@ -1,0 +1,100 @@
+"""Home: the person's projects, what runs, and what waits for somebody's judgement."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fastapi import Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import BaseModel, Field
+
+from app.errors import UserError
+from app.services import projects as service
+from app.store.models import AuditRun
+from app.store.repositories import projects, runs
+from app.audits.pieces import Link
+from app.web.deps import Access, ProjectAccess, SentForm
+from app.web.forms import Form, text
+from app.web.pages.run_rows import RunRow, run_row
+from app.web.templating import render, url
+from app.web.twins import Pages
+
+pages = Pages("Home")
+
+
+class ProjectCard(BaseModel):
+    """A project that the person is a member of."""
+
+    id: int
+    name: str
+    role: str = Field(description="viewer, analyst or owner")
+    models: int
+    datasets: int
+    runs: int
+
+
+class Waiting(BaseModel):
+    """Something that needs a person now."""
+
+    text: str = Field(description="What it is, in a sentence.")
+    action: Link
+    since: datetime
+
+
+class HomePage(BaseModel):
+    """Everything on Home."""
+
+    projects: list[ProjectCard]
+    recent: list[RunRow] = Field(description="The newest runs of all projects.")
+    waiting: list[Waiting] = Field(description="Slices that nobody has judged, failed runs.")
+    can_audit: bool = Field(description="Whether the person may start an audit in some project.")
+    form: Form
+
+
+@pages.page("/", "home/show.html")
+def home(access: ProjectAccess) -> HomePage:
+    """Projects, recent runs, and what needs a person now."""
+    return _home(access, Form())
+
+
+@pages.html.post("/projects")
+def make_project(request: Request, access: ProjectAccess, sent: SentForm) -> Response:
+    """Make a project that the person owns."""
+    try:
+        project = service.create(access.session, access.user, text(sent, "name"))
+    except UserError as error:
+        return render(request, "home/show.html", _home(access, Form.typed(sent, error)), error.status)
+    return RedirectResponse(url(f"/projects/{project.id}"), 303)
+
+
+def _home(access: Access, form: Form) -> HomePage:
+    session = access.session
+    joined = projects.of_user(session, access.user.id)
+    ids = [project.id for project, _ in joined]
+    cards = [
+        ProjectCard(id=project.id, name=project.name, role=role, **projects.counts(session, project.id)._asdict())
+        for project, role in joined
+    ]
+    recent = [run_row(session, named) for named in runs.page(session, ids, limit=8)]
+    return HomePage(
+        projects=cards,
+        recent=recent,
+        waiting=_waiting(access, ids),
+        can_audit=any(role != "viewer" for _, role in joined),
+        form=form,
+    )
+
+
+def _waiting(access: Access, project_ids: list[int]) -> list[Waiting]:
+    waiting = [_unreviewed(*entry) for entry in runs.unreviewed(access.session, project_ids)]
+    for named in runs.page(access.session, project_ids, limit=4, status="failed"):
+        link = Link(text="See why", href=f"/runs/{named.run.id}")
+        text_ = f"“{named.run.name}” failed."
+        waiting.append(Waiting(text=text_, action=link, since=named.run.finished_at or named.run.created_at))
+    return sorted(waiting, key=lambda entry: entry.since, reverse=True)
+
+
+def _unreviewed(run: AuditRun, slices: int) -> Waiting:
+    words = "1 confirmed slice has" if slices == 1 else f"{slices} confirmed slices have"
+    link = Link(text="Review", href=f"/runs/{run.id}")
+    return Waiting(text=f"{words} no verdict yet in “{run.name}”.", action=link, since=run.finished_at or run.created_at)
