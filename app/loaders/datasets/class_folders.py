@@ -31,9 +31,11 @@ class ClassFolders:
         self.classes = self._class_names(paths)
         self.total: int | None = len(paths)
         if not self.classes:
+            tables = some(tree.paths[number] for number in contents.tables)
+            unused = f" The columns of {tables} do not say where the images are." if tables else ""
             raise UserError(
-                f"{tree.name} holds {len(paths):,} images and nothing that gives their classes. Put them in one "
-                "folder per class, or add a table with the columns path and label."
+                f"{tree.name} holds {len(paths):,} images and nothing that gives their classes.{unused} "
+                "Put them in one folder per class, or add a table with the columns path and label."
             )
 
     def __iter__(self) -> Iterator[SourceItem]:

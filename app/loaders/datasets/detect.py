@@ -136,6 +136,8 @@ def _several(tree: FileTree, fitting: Sequence[str]) -> str:
 def _none(tree: FileTree, contents: Contents) -> str:
     if not tree.paths:
         return f"{tree.name} holds no files. {_WAYS}"
+    if "[Content_Types].xml" in tree.paths:
+        return f"{tree.name} is a Microsoft Office file; save the table as CSV. {_WAYS}"
     if contents.tables:
         tables = some(tree.paths[number] for number in contents.tables)
         return f"{tree.name} holds the table {tables}, whose columns do not say where the images are. {_WAYS}"

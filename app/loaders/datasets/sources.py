@@ -81,6 +81,8 @@ def _open_file(path: Path, name: str, limits: Limits, work: Path) -> FileTree:
 def _refuse_unread(head: bytes, name: str) -> None:
     if not head:
         raise BadArchive(f"{name} is empty (0 bytes). Upload it again.")
+    if not any(head):
+        raise BadArchive(f"{name} begins with zeros only: it is an empty archive, or was not copied whole.")
     for magic, kind in _UNREAD.items():
         if head.startswith(magic):
             raise BadArchive(f"{name} is a {kind} file, which is not read; pack the files as zip or tar.")

@@ -27,6 +27,8 @@ class Table:
         self.name = name
         self._path = path
         self.is_text = not is_parquet(path)
+        if self.is_text and name.lower().endswith((".parquet", ".pq")):
+            raise UserError(f"{name} is named like a Parquet file, but its bytes are none. Write or upload it again.")
         self.schema: pa.Schema = self._read_schema()
 
     def batches(self, columns: list[str] | None = None, rows: int = _BATCH_ROWS) -> Iterator[pa.RecordBatch]:

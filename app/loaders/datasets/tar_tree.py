@@ -66,7 +66,7 @@ class TarTree:
         if member.issym() or member.islnk():
             raise self._guard.link(member.name, member.linkname)
         if member.isdir():
-            if member.name.strip("./"):
+            if member.name not in ("", "."):
                 self.folders.append(self._guard.path(member.name))
             return
         if not member.isreg() or member.issparse():
