@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 PACK_BYTES = 64 * 2**20
 
@@ -20,15 +20,11 @@ class PackWriter:
         self._folder = folder
         self._pack_bytes = pack_bytes
         self._open: dict[str, tuple[int, BinaryIO]] = {}
+        self._files = ExitStack()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for _, stream in self._open.values():
-            stream.close()
+    def close(self) -> None:
+        """Close all packs, also when the last bytes of one do not fit on the disk."""
+        self._files.close()
 
     def add(self, kind: str, data: bytes) -> tuple[int, int, int]:
         """Append one file; return its pack, offset and length."""
@@ -46,7 +42,7 @@ class PackWriter:
                 return number, stream
             stream.close()
         number, self.count = self.count, self.count + 1
-        self._open[kind] = number, pack_path(self._folder, number).open("xb")
+        self._open[kind] = number, self._files.enter_context(pack_path(self._folder, number).open("xb"))
         return self._open[kind]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -67,8 +68,10 @@ class RowWriter:
         self.dimensions: int | None = None
         self.count = 0
         self._default_split = default_split
+        self._files = ExitStack()
         self._packs = PackWriter(output)
-        self._vectors = (work / EMBEDDINGS).open("xb")
+        self._files.callback(self._packs.close)
+        self._vectors = self._files.enter_context((work / EMBEDDINGS).open("xb"))
         self._pending: list[Example] = []
         self._places: list[tuple[int, ...]] = []
         self._index: list[NDArray[np.uint64]] = []
@@ -81,8 +84,7 @@ class RowWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._packs.__exit__(kind, error, trace)
-        self._vectors.close()
+        self._files.close()
 
     def add(self, found: Example | Refusal) -> None:
         """Take one example, or note why it is set aside."""
@@ -103,7 +105,7 @@ class RowWriter:
     def finish(self) -> Arrived:
         """Close the files and return the rows."""
         self._flush()
-        self.__exit__(None, None, None)
+        self._files.close()
         return Arrived(
             table=pa.Table.from_batches(self._batches, SCHEMA),
             meta=_join_meta(self._meta, self._batches),

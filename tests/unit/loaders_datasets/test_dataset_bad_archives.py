@@ -10,8 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import Import
 from dataset_files import class_folders, picture, write_folder, write_tar, write_zip
+from dataset_import import Import
 
 from app.errors import TooLarge, UserError
 from app.loaders.datasets.guard import BadArchive, safe_path

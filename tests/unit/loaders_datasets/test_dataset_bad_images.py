@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Import
 from dataset_files import class_folders, encode, huge_png, picture, write_folder, write_zip
+from dataset_import import Import
 from PIL import Image, ImageDraw
 
 GOOD = class_folders()

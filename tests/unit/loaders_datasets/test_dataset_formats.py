@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
-from conftest import Import
 from dataset_files import class_folders, picture, write_folder, write_tar, write_zip
+from dataset_import import Import
 
 from app.errors import UserError
 
