@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,17 @@ Rows = NDArray[np.int64]
 ROWS_FILE = "rows.npy"
 SCORES_FILE = "scores.parquet"
 MOST_ROWS = 100_000
+
+
+def score_file(run: AuditRun) -> Path:
+    """Return the run's `scores.parquet`.
+
+    Raises:
+        Conflict: the run has none yet.
+    """
+    if not run.scores_key:
+        raise Conflict("This run has no results yet. Its page shows how far it is.")
+    return get_artifacts().local(run.scores_key) / SCORES_FILE
 
 
 def scores_of(run: AuditRun) -> ScoreReader:

@@ -7,7 +7,10 @@ from typing import Any
 from pydantic import BaseModel, Field, SerializeAsAny
 
 from app import audits
-from app.audits.base import RunReader, Subject
+from app.audits.base import Panel, RunReader, Subject
+from app.web.card import answering, ask_box, card
+
+CARD_ORDER, ASK_ORDER = 0, 40
 
 
 class ShownPanel(BaseModel):
@@ -15,17 +18,29 @@ class ShownPanel(BaseModel):
 
     key: str = Field(description="Stable name, and the block's anchor on the page.")
     title: str
-    kind: str = Field(description="The audit kind that it comes from.")
+    kind: str = Field(description="The audit kind that it comes from; empty for what every run has.")
     template: str = Field(exclude=True)
     context: SerializeAsAny[BaseModel] = Field(description="What it shows; its form belongs to the kind.")
 
 
 def render_panels(subject: Subject, reader: RunReader, kinds: list[str]) -> list[ShownPanel]:
-    """Return the panels of all `kinds` for `subject`, in their order."""
-    found: list[tuple[int, ShownPanel]] = []
+    """Return the panels of all `kinds` for `subject`, in their order; a run has its report card before them."""
+    found = [("", panel) for panel in _of_every_run(reader)] if subject.type == "run" else []
     known = audits.kinds()
     for name in kinds:
-        for panel in known[name].panels(subject, reader) if name in known else ():
-            fields: dict[str, Any] = {"key": panel.key, "title": panel.title, "template": panel.template}
-            found.append((panel.order, ShownPanel(kind=name, context=panel.context, **fields)))
-    return [panel for _, panel in sorted(found, key=lambda entry: entry[0])]
+        found += [(name, panel) for panel in known[name].panels(subject, reader)] if name in known else []
+    return [shown(kind, panel) for kind, panel in sorted(found, key=lambda entry: entry[1].order)]
+
+
+def shown(kind: str, panel: Panel) -> ShownPanel:
+    """Return a panel as pages and their twins have it."""
+    fields: dict[str, Any] = {"key": panel.key, "title": panel.title, "template": panel.template}
+    return ShownPanel(kind=kind, context=panel.context, **fields)
+
+
+def _of_every_run(reader: Any) -> list[Panel]:
+    found = card(reader)
+    panels = [Panel("card", "Accuracy and calibration", "results/card.html", found, CARD_ORDER)] if found else []
+    if answering(reader, "hypothesis"):
+        panels.append(Panel("ask", "Ask a question", "results/ask_box.html", ask_box(reader), ASK_ORDER))
+    return panels

@@ -15,11 +15,11 @@ from app.services import ask as service
 from app.store.models import Query
 from app.store.repositories import queries
 from app.store.repositories.queries import Asked
+from app.web.card import AskBox, answering, ask_box
 from app.web.deps import Access, ProjectAccess, SentForm
 from app.web.forms import Form, text, texts
-from app.web.pages.results_grid import Choice
 from app.web.pages.results_run import RunHead, home, open_run, run_head
-from app.web.panels import ShownPanel
+from app.web.panels import ShownPanel, shown
 from app.web.reader import LiveReader
 from app.web.templating import render, url
 from app.web.twins import Pages
@@ -48,12 +48,11 @@ class AskPage(BaseModel):
 
     run: RunHead
     can_ask: bool = Field(description="Whether a kind of this run answers questions, and the person may ask.")
-    classes: list[Choice]
+    box: AskBox
     log: list[LogRow]
     total: int
     next: str
     fdr: float | None = Field(description="The run's false-discovery rate.")
-    form: Form
 
 
 class QuestionPage(BaseModel):
@@ -144,13 +143,12 @@ def _ask_page(access: Access, run_id: int, form: Form, before: int | None) -> As
     head = run_head(access, reader)
     return AskPage(
         run=head,
-        can_ask=head.may_judge and bool(_kinds(reader, "hypothesis")),
-        classes=[Choice(value=str(i), text=name) for i, name in enumerate(reader.classes)],
+        can_ask=head.may_judge and bool(answering(reader, "hypothesis")),
+        box=ask_box(reader, form),
         log=[_log_row(reader, entry) for entry in asked],
         total=queries.count(access.session, run_id),
         next=f"{home(reader.run)}/ask?before={asked[-1].query.id}" if len(asked) == LOG_ROWS else "",
-        fdr=_fdr(reader, next(iter(_kinds(reader, "hypothesis")), "")),
-        form=form,
+        fdr=_fdr(reader, next(iter(answering(reader, "hypothesis")), "")),
     )
 
 
@@ -162,9 +160,6 @@ def _question(access: Access, run_id: int, query_id: int) -> QuestionPage:
     query = asked.query
     answered = query.status == "succeeded"
     panel = audits.kind(query.kind).answer(query.action, query.result, reader) if answered else None
-    shown = panel and ShownPanel(
-        key=panel.key, title=panel.title, kind=query.kind, template=panel.template, context=panel.context
-    )
     row = _log_row(reader, asked)
     return QuestionPage(
         run=run_head(access, reader),
@@ -173,7 +168,7 @@ def _question(access: Access, run_id: int, query_id: int) -> QuestionPage:
         waiting=query.status in ACTIVE,
         error=query.error,
         sentence=_verdict(row, query, _fdr(reader, query.kind)) if answered else "",
-        panel=shown,
+        panel=shown(query.kind, panel) if panel else None,
         inside=query.payload.get("inside", []),
         outside=query.payload.get("outside", []),
         label="" if query.payload.get("class_index") is None else str(query.payload["class_index"]),
@@ -233,13 +228,8 @@ def _hypothesis(reader: LiveReader, sent: SentForm) -> dict[str, Any]:
     }
 
 
-def _kinds(reader: LiveReader, action: str) -> list[str]:
-    known = audits.kinds()
-    return [name for name in reader.run.kinds if name in known and action in {a.name for a in known[name].actions}]
-
-
 def _kind(reader: LiveReader, action: str) -> str:
-    found = _kinds(reader, action)
+    found = answering(reader, action)
     if not found:
         raise NotFound(f"No kind of this run answers the question “{action}”.")
     return found[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from app.audits.pieces import Link
 from app.errors import Conflict
 from app.store.models import AuditRun
 from app.web.deps import Access, Role
@@ -27,7 +26,7 @@ class RunHead(BaseModel):
     name: str
     dataset: str
     split: str
-    crumbs: list[Link]
+    crumbs: list[tuple[str, str]] = Field(description="Text and path of what it lies in.")
     tabs: list[tuple[str, str, str]] = Field(description="Key, text and path of each part of the run.")
     may_judge: bool = Field(description="Whether the person may judge, comment and ask.")
 
@@ -53,10 +52,15 @@ def run_head(access: Access, reader: LiveReader) -> RunHead:
         name=run.name,
         dataset=reader.dataset.name,
         split=run.split,
-        crumbs=[Link(text="Runs", href="/runs"), Link(text=run.name, href=home(run))],
-        tabs=[(key, text, home(run) + path) for key, text, path in TABS],
+        crumbs=[("Runs", "/runs"), (run.name, home(run))],
+        tabs=run_tabs(run.id),
         may_judge=access.may(run.project_id, "analyst"),
     )
+
+
+def run_tabs(run_id: int) -> list[tuple[str, str, str]]:
+    """Return key, text and path of each part of a finished run."""
+    return [(key, text, f"/runs/{run_id}{path}") for key, text, path in TABS]
 
 
 def home(run: AuditRun) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from app.audits.base import Subject
@@ -77,6 +78,14 @@ class SlicePage(BaseModel):
 def slice_page(access: ProjectAccess, run_id: int, finding_id: int, chosen: Filter) -> SlicePage:
     """A slice: exemplars, evidence, captions, causes, verdicts and comments."""
     return show_slice(access, run_id, finding_id, chosen, Form())
+
+
+@pages.html.get("/runs/{run_id}/slices/{finding_id}/measured")
+def measured(access: ProjectAccess, run_id: int, finding_id: int) -> Response:
+    """Whether the slice has its numbers; once it has, the page loads itself anew."""
+    finding = access.finding(finding_id)
+    ready = finding.run_id == run_id and finding.metrics
+    return Response(status_code=204, headers={"HX-Refresh": "true"} if ready else {})
 
 
 def show_slice(access: Access, run_id: int, finding_id: int, chosen: ImageFilter, form: Form) -> SlicePage:
