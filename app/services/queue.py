@@ -7,17 +7,23 @@ there is never one without the other. `workers.engine` is the other side.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from app.settings import get_settings
-from app.store.migrate import upgrade
 from app.store.repositories import jobs
 from app.store.session import get_engine
 from app.store.turns import migrating
+
+# The engine and Alembic take longer to import than all the rest of the web process; they come at their first use.
+# ruff: noqa: PLC0415
+if TYPE_CHECKING:
+    from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
+
+if TYPE_CHECKING:
+    from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
 
 Workflow = Literal["import_dataset", "check_model", "audit_run", "answer_query"]
 
@@ -76,6 +82,10 @@ def status(session: Session, job: str) -> str | None:
 
 def prepare() -> None:
     """Bring our tables and the engine's to their newest schema; processes that start together take turns."""
+    from dbos import DBOS
+
+    from app.store.migrate import upgrade
+
     with migrating(get_settings().home):
         upgrade()
         DBOS.migrate(engine_url(), schema=SCHEMA)
@@ -90,12 +100,16 @@ def engine_url() -> str:
 
 def serializer() -> DBOSPortableJSONSerializer:
     """JSON, never pickle: what lies in the database is read by every process."""
+    from dbos import DBOSPortableJSONSerializer
+
     return DBOSPortableJSONSerializer()
 
 
 @lru_cache
 def client() -> DBOSClient:
     """This process's connection to the engine, on our own database engine."""
+    from dbos import DBOSClient
+
     return DBOSClient(
         system_database_engine=get_engine(),
         dbos_system_schema=SCHEMA,

@@ -1,0 +1,84 @@
+"""What tests of the web share: an installation of their own for each, and people signed in to it."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.main import create_app
+from app.services import queue, uploads
+from app.settings import get_settings
+from app.store.places import get_artifacts, get_blobs
+from app.store.session import get_engine
+from app.web.pages import entry
+from tests.factories import People, Signed, people_of
+
+_CACHED = (get_settings, get_artifacts, get_blobs, get_engine, queue.client, uploads._uploads)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database brought up by the real migrations and the job engine's own, once; each test gets a copy."""
+    folder = tmp_path_factory.mktemp("migrated")
+    with pytest.MonkeyPatch.context() as patch:
+        _enter(folder, patch)
+        queue.prepare()
+        _leave()
+    with closing(sqlite3.connect(folder / "faultline.db")) as plain:
+        plain.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return folder / "faultline.db"
+
+
+@pytest.fixture
+def installation(migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The home of an empty installation; this process reads and writes there."""
+    shutil.copyfile(migrated, tmp_path / "faultline.db")
+    _enter(tmp_path, monkeypatch)
+    for limit in (entry.ACCOUNT_LIMIT, entry.ADDRESS_LIMIT):
+        limit._failures.clear()
+    yield tmp_path
+    _leave()
+
+
+@pytest.fixture
+def client(installation: Path) -> Iterator[TestClient]:
+    """A visitor who has not signed in; redirects are not followed."""
+    with TestClient(create_app(), follow_redirects=False) as visitor:
+        yield visitor
+
+
+@pytest.fixture
+def people(installation: Path) -> People:
+    """An owner, an analyst, a viewer and an outsider, of whom the first three share a project."""
+    return people_of()
+
+
+@pytest.fixture
+def owner(people: People, client: TestClient) -> Signed:
+    """The owner's browser."""
+    return people.sign_in(client, "owner")
+
+
+@pytest.fixture
+def analyst(people: People, client: TestClient) -> Signed:
+    """The analyst's browser."""
+    return people.sign_in(client, "analyst")
+
+
+def _enter(home: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("FAULTLINE_HOME", str(home))
+    patch.setenv("FAULTLINE_DEVICE", "cpu")
+    for cached in _CACHED:
+        cached.cache_clear()
+
+
+def _leave() -> None:
+    get_engine().dispose()
+    for cached in _CACHED:
+        cached.cache_clear()
