@@ -38,9 +38,7 @@ def scores_of(run: AuditRun) -> ScoreReader:
     Raises:
         Conflict: the run has none yet.
     """
-    if not run.scores_key:
-        raise Conflict("This run has no results yet. Its page shows how far it is.")
-    return ScoreReader(get_artifacts().local(run.scores_key) / SCORES_FILE)
+    return ScoreReader(score_file(run))
 
 
 def member_rows(run: AuditRun, finding: Finding) -> Rows:

@@ -22,9 +22,6 @@ from app.store.turns import migrating
 if TYPE_CHECKING:
     from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
 
-if TYPE_CHECKING:
-    from dbos import DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
-
 Workflow = Literal["import_dataset", "check_model", "audit_run", "answer_query"]
 
 APPLICATION = "faultline"

@@ -34,7 +34,12 @@ def static_version() -> str:
 
 @lru_cache
 def environment() -> Environment:
-    """Return the one Jinja environment."""
+    """Return the one Jinja environment of the pages."""
+    return make_environment()
+
+
+def make_environment() -> Environment:
+    """Make a Jinja environment, for the pages or for files made offline."""
     kinds = Path(app.audits.__file__).parent
     prefixes = {folder.parent.name: FileSystemLoader(folder) for folder in kinds.glob("*/templates")}
     made = Environment(

@@ -4,7 +4,14 @@ from app.audits.base import Action, AuditKind, StageSpec
 from app.audits.slices.page import panels
 from app.audits.slices.page_answer import answer
 from app.audits.slices.page_cards import cards, report_rows
-from app.audits.slices.schema import ClimbPayload, HypothesisPayload, Params, SlicesSummary
+from app.audits.slices.schema import (
+    ClimbPayload,
+    HypothesisPayload,
+    NeighboursPayload,
+    Params,
+    RemeasurePayload,
+    SlicesSummary,
+)
 
 AUDIT = AuditKind(
     name="slices",
@@ -27,8 +34,8 @@ AUDIT = AuditKind(
     report_rows=report_rows,
     actions=(
         Action("hypothesis", "Test a hypothesis", HypothesisPayload, "app.audits.slices.actions:hypothesis"),
-        Action(
-            "climb", "Find more like these", ClimbPayload, "app.audits.slices.actions:climb", spends_confirm_rows=True
-        ),
+        Action("climb", "Find more like these", ClimbPayload, "app.audits.slices.actions:climb", False),
+        Action("remeasure", "Measure a slice", RemeasurePayload, "app.audits.slices.actions:remeasure"),
+        Action("neighbours", "Nearest images", NeighboursPayload, "app.audits.slices.actions:neighbours", False),
     ),
 )

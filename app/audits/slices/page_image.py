@@ -29,7 +29,7 @@ class ImageSlices(BaseModel):
 
 def image_panels(subject: Subject, reader: RunReader) -> list[Panel]:
     """Return the panels of an image of the audited split."""
-    row = next(iter(reader.scores("row = ?", [subject.row], limit=1)), None)
+    row = next(iter(reader.scores("row = ?", [subject.row], limit=1, wide=True)), None)
     if row is None:
         return []
     found = [Panel("slices-place", "How hard it looks", "slices/place.html", place(row, reader), 20)]

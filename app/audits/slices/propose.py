@@ -10,7 +10,14 @@ import torch
 from app.audits.slices.measure import Candidate
 from app.audits.slices.rows import Rows
 from app.audits.slices.schema import Params
+from app.numerics.mixture import error_mixture_scores, fit_error_mixture
 from app.numerics.subslices import fit_subslices, subslice_members, subslice_scores
+
+FEWEST_ROWS = 20
+MIXTURE_ROWS = 20_000
+LIKELY = 0.5
+UNSURE_SHARE = 0.1
+UNSURE = "Where the model is least sure"
 
 Proposer = Callable[[Rows, Params, int], Iterator[Candidate]]
 
@@ -39,4 +46,38 @@ def by_direction(rows: Rows, params: Params, seed: int) -> Iterator[Candidate]:
             )
 
 
-PROPOSERS: dict[str, Proposer] = {"direction": by_direction}
+def by_mixture(rows: Rows, params: Params, seed: int) -> Iterator[Candidate]:
+    """Clusters that look alike and are mistaken alike, over all classes; a row's own prediction does not place it."""
+    generator = np.random.default_rng([seed, 2])
+    fit = np.flatnonzero(rows.fit & rows.audited)
+    sample = np.sort(generator.permutation(fit)[:MIXTURE_ROWS])
+    if len(sample) < FEWEST_ROWS:
+        return
+    features = rows.features(sample)
+    labels, predictions = (
+        torch.from_numpy(values[sample]).to(features.device) for values in (rows.labels, rows.predictions)
+    )
+    fitted = fit_error_mixture(features, labels, predictions, seed)
+    for j, index in enumerate(fitted.labels.tolist()):
+        positions = rows.of_class(index)
+        own = torch.from_numpy(rows.labels[positions]).to(features.device)
+        scores = error_mixture_scores(fitted, rows.features(positions), own)[:, j].cpu().numpy()
+        yield Candidate(f"mixture-{j}", "mixture", index, positions, scores, scores >= LIKELY)
+
+
+def by_confidence(rows: Rows, params: Params, seed: int) -> Iterator[Candidate]:
+    """The baseline: images of a class on which the model is least sure of whatever it says."""
+    for index, positions in rows.by_class():
+        fit = rows.fit[positions]
+        if fit.sum() < FEWEST_ROWS:
+            continue
+        scores = (1 - rows.confidence[positions]).astype(np.float32)
+        cut = np.quantile(scores[fit], 1 - UNSURE_SHARE)
+        yield Candidate(f"confidence-{index}", "confidence", index, positions, scores, scores > cut, note=UNSURE)
+
+
+PROPOSERS: dict[str, Proposer] = {
+    "direction": by_direction,
+    "mixture": by_mixture,
+    "confidence": by_confidence,
+}

@@ -209,3 +209,24 @@ class ClimbAnswer(BaseModel):
 
     rows: list[int]
     scores: list[float]
+
+
+class RemeasurePayload(BaseModel):
+    """A slice that people made, to be measured on confirm rows."""
+
+    rows: list[int] = Field(min_length=1, description="Positions in the split.")
+    class_index: int | None = None
+
+
+class NeighboursPayload(BaseModel):
+    """An image whose nearest neighbours are wanted."""
+
+    position: int = Field(ge=0)
+    top: int = Field(12, ge=1, le=100)
+
+
+class NeighboursAnswer(BaseModel):
+    """The nearest images in the encoder's space, nearest first."""
+
+    rows: list[int]
+    scores: list[float] = Field(description="Cosine similarity of the standardised embeddings, in [−1, 1].")

@@ -12,26 +12,10 @@ from app.audits.slices.schema import Params
 from app.numerics.captions import CaptionText, names_label
 
 _PREPOSITIONS = frozenset(
-    [
-        "on",
-        "in",
-        "at",
-        "by",
-        "under",
-        "over",
-        "behind",
-        "before",
-        "next",
-        "near",
-        "with",
-        "without",
-        "from",
-        "seen",
-        "against",
-        "held",
-        "inside",
-    ]
+    ("on", "in", "at", "by", "under", "over", "behind", "before", "next", "near", "with", "without", "from", "against")
 )
+_PARTICIPLES = frozenset(("seen", "held", "inside", "running", "partly"))
+"""First words of phrases that stand behind the noun, as prepositions do."""
 DEFAULT_NOUN = "object"
 
 
@@ -69,7 +53,7 @@ def words(params: Params, labels: Sequence[str]) -> Words:
 def _is_adjective(facet: str, word: str) -> bool:
     if facet in _built_in()["facets"]:
         return facet in _built_in()["adjective_facets"]
-    return word.split(maxsplit=1)[0].lower() not in _PREPOSITIONS
+    return word.split(maxsplit=1)[0].lower() not in _PREPOSITIONS | _PARTICIPLES
 
 
 @lru_cache

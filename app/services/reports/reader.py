@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from app.audits.base import Subject
+from app.audits.pieces import Thumb
 from app.errors import NotFound
-from app.services.reports.schema import ReportContent, ReportFinding
+from app.services.reports.schema import ReportContent, ReportFinding, ReportImage
 
 
 class SnapshotReader:
-    """`app.audits.base.RunReader` over a report: summaries and findings, no arrays and no scores."""
+    """`app.audits.base.RunReader` over a report: summaries, findings and their pictures; no arrays, no scores."""
 
-    def __init__(self, content: ReportContent) -> None:
+    def __init__(self, content: ReportContent, source: Callable[[int], str]) -> None:
+        """Read `content`; `source` gives the URL of a row's thumbnail."""
         self.content = content
         self.run_id = content.run_id
         self.dataset_id = content.dataset_id
         self.classes: Sequence[str] = content.data.classes
         self.split_start = content.split_start
+        self._source = source
+        self._images = {image.row: image for image in content.images}
 
     def summary(self, kind: str) -> dict[str, Any]:
         """Return the kind's summary; “card” is the report card's."""
         return self.content.card if kind == "card" else self.content.kinds.get(kind, {})
 
-    def findings(self, kind: str, **where: Any) -> Sequence[ReportFinding]:
-        """Return the kind's findings whose fields equal `where`."""
+    def findings(self, kind: str, *, limit: int | None = None, **where: Any) -> Sequence[ReportFinding]:
+        """Return the kind's findings, confirmed first; `where` compares fields, a list means any."""
         mine = (finding for finding in self.content.findings if finding.kind == kind)
-        return [finding for finding in mine if all(getattr(finding, key) == value for key, value in where.items())]
+        return [f for f in mine if all(_meets(getattr(f, key), wanted) for key, wanted in where.items())][:limit]
+
+    def thumbs(self, positions: Sequence[int]) -> list[Thumb | None]:
+        """Return the pictures that the snapshot holds, marked wrong or right."""
+        found = (self._images.get(self.split_start + position) for position in positions)
+        return [self._thumb(image) if image else None for image in found]
+
+    def link(self, subject: Subject) -> str:
+        """Return nothing: a report leads nowhere but to itself."""
+        return ""
 
     def array(self, kind: str, stage: str, name: str) -> np.ndarray:
         """Raise: a snapshot holds no arrays."""
@@ -42,3 +56,22 @@ class SnapshotReader:
     def scores(self, sql_where: str = "", params: Sequence[Any] = (), **page: Any) -> list[dict[str, Any]]:
         """Return nothing: the per-example scores are a file of their own in an export."""
         return []
+
+    def count(self, sql_where: str = "", params: Sequence[Any] = ()) -> int:
+        """Return 0, as `scores` returns nothing."""
+        return 0
+
+    def _thumb(self, image: ReportImage) -> Thumb:
+        wrong = None if image.correct is None else not image.correct
+        label, taken = self._class(image.label), self._class(image.prediction)
+        told = f"{label}, taken for {taken}" if wrong else f"{label}, recognised"
+        return Thumb(src=self._source(image.row), alt=told, text=taken if wrong else "", wrong=wrong)
+
+    def _class(self, index: int) -> str:
+        return self.classes[index] if 0 <= index < len(self.classes) else "no label"
+
+
+def _meets(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, Collection) and not isinstance(wanted, str):
+        return value in wanted
+    return bool(value == wanted)

@@ -62,6 +62,16 @@ class ReportFinding(BaseModel):
     comments: list[ReportComment] = []
 
 
+class ReportImage(BaseModel):
+    """An image whose thumbnail the snapshot holds, and what the model made of it."""
+
+    row: int
+    label: int
+    prediction: int
+    confidence: float | None
+    correct: bool | None
+
+
 class ReportQuery(BaseModel):
     """A question that somebody asked of the confirm rows."""
 
@@ -98,5 +108,5 @@ class ReportContent(BaseModel):
     kinds: dict[str, dict[str, Any]] = Field(description="Summary of each audit kind.")
     findings: list[ReportFinding]
     queries: list[ReportQuery]
-    thumbnails: list[int] = Field(description="Rows whose thumbnails the snapshot holds.")
-    thumbnails_left_out: int = Field(0, description="Rows left out to keep the file small.")
+    images: list[ReportImage] = Field(description="The images that findings show.")
+    images_left_out: int = Field(0, description="Images left out to keep the file small.")

@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session
 
 from app.audits import kind
 from app.errors import Conflict
+from app.services.membership import scores_of
 from app.services.reports.schema import (
     ReportComment,
     ReportContent,
     ReportData,
     ReportFinding,
+    ReportImage,
     ReportModel,
     ReportQuery,
     ReportVerdict,
@@ -44,7 +46,7 @@ def make_report(session: Session, run: AuditRun, user: User, title: str = "") ->
         raise Conflict("A report is made of a finished run; this one is " + run.status + ".")
     content = _gather(session, run, user, title)
     dataset = session.get_one(Dataset, run.dataset_id)
-    key, digest = _store(content, dataset)
+    key, digest = _store(content, run, dataset)
     report = Report(
         project_id=run.project_id,
         run_id=run.id,
@@ -105,7 +107,7 @@ def _gather(session: Session, run: AuditRun, user: User, title: str) -> ReportCo
         kinds={name: run.summary[name] for name in run.kinds if name in run.summary},
         findings=_findings(session, run),
         queries=_queries(session, run),
-        thumbnails=[],
+        images=[],
     )
 
 
@@ -151,13 +153,14 @@ def _by_finding(pairs: Iterable[tuple[int, T]]) -> dict[int, list[T]]:
     return grouped
 
 
-def _store(content: ReportContent, dataset: Dataset) -> tuple[str, str]:
+def _store(content: ReportContent, run: AuditRun, dataset: Dataset) -> tuple[str, str]:
     """Write the artifact; return its key and the content's hash."""
     wanted = _telling_rows(content)
     images = DatasetImages(get_artifacts().local(dataset.artifact_key), get_blobs())
     thumbnails = _within_budget(images, wanted)
-    content.thumbnails = sorted(thumbnails)
-    content.thumbnails_left_out = len(wanted) - len(thumbnails)
+    known = scores_of(run).by_rows(sorted(thumbnails))
+    content.images = [ReportImage.model_validate(score) for score in known.values()]
+    content.images_left_out = len(wanted) - len(thumbnails)
     body = content.model_dump_json(indent=1).encode()
     digest = hashlib.sha256(body).hexdigest()
     key = artifact_key("report", 1, content=digest)

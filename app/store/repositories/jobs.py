@@ -97,6 +97,13 @@ def stages(session: Session, type_: str, id_: int) -> list[Stage]:
     return list(session.scalars(select(Stage).where(*_subject(Job(type_, id_))).order_by(Stage.position)))
 
 
+def ended(session: Session, type_: str, id_: int) -> tuple[str, str]:
+    """Return (status, error) of a job's row."""
+    table = TABLES[type_]
+    row = session.execute(select(table.status, table.error).where(table.id == id_)).one()
+    return row[0], row[1]
+
+
 def log(session: Session, job: Job, text: str, level: str = "info") -> None:
     """Add a line to the job's log."""
     session.add(LogLine(**_place(job), text=text, level=level))

@@ -27,6 +27,11 @@ from app.store.models import (
 SUBJECT = "finding"
 
 
+def get(session: Session, report_id: int) -> Report | None:
+    """Return a report."""
+    return session.get(Report, report_id)
+
+
 def run_parts(session: Session, run: AuditRun) -> tuple[Project, Model, ModelVersion, Dataset, DatasetSplit]:
     """Return what a run belongs to and was made from."""
     row = session.execute(

@@ -81,6 +81,13 @@ def unreviewed(session: Session, project_ids: Sequence[int], limit: int = 8) -> 
     return [Unreviewed(run, slices) for run, slices in session.execute(query)]
 
 
+def finished_like(session: Session, version_id: int, dataset_id: int, encoder: str) -> AuditRun | None:
+    """Return the newest finished run of a version on a data set with this encoder."""
+    same = (AuditRun.model_version_id == version_id, AuditRun.dataset_id == dataset_id, AuditRun.encoder == encoder)
+    query = select(AuditRun).where(*same, AuditRun.status == "succeeded").order_by(AuditRun.id.desc()).limit(1)
+    return session.scalars(query).first()
+
+
 def _named() -> Select[tuple[AuditRun, Model, ModelVersion, Dataset, Project]]:
     columns = select(AuditRun, Model, ModelVersion, Dataset, Project)
     joined = columns.join(ModelVersion, ModelVersion.id == AuditRun.model_version_id)
@@ -103,9 +110,7 @@ def same_and_active(session: Session, run: AuditRun) -> AuditRun | None:
     return next((a for a in session.scalars(query) if a.kinds == run.kinds and a.params == run.params), None)
 
 
-def computed_splits(
-    session: Session, stage: str, dataset_id: int, *, version_id: int | None, encoder: str
-) -> set[str]:
+def computed_splits(session: Session, stage: str, dataset_id: int, *, version_id: int | None, encoder: str) -> set[str]:
     """Return the splits of a data set for which earlier runs finished `stage` with this model or encoder."""
     query = select(AuditRun.split, AuditRun.train_split).join(Stage, _stage_of_run(stage))
     query = query.where(AuditRun.dataset_id == dataset_id, Stage.status == "succeeded", Stage.done >= Stage.total)

@@ -1,0 +1,122 @@
+"""`faultline audit`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, NamedTuple
+
+import typer
+from sqlalchemy.orm import Session
+
+from app.cli.actor import ProjectOption, actor, prepare
+from app.cli.runs import show
+from app.cli.waiting import wait
+from app.errors import NotFound, UserError
+from app.services.request_audit import RunRequest, request_audit
+from app.store.models import Dataset, ModelVersion
+from app.store.repositories import datasets, registry
+from app.store.session import transaction
+
+TRAIN_NAMES = ("train", "training")
+AUDIT_NAMES = ("test", "testing", "val", "valid", "validation", "dev", "all")
+
+
+def audit(
+    model: Annotated[str, typer.Argument(help="Model's name or id; name@2 is its version 2.")],
+    dataset: Annotated[str, typer.Argument(help="Data set's name or id.")],
+    kind: Annotated[list[str], typer.Option("--kind", help="Audit kind; may be repeated; none: all.")] = [],  # noqa: B006 - typer reads it
+    split: Annotated[str, typer.Option(help="Split to audit; empty: test, else validation.")] = "",
+    train_split: Annotated[
+        str, typer.Option(help="Training split in the same data set; empty: train, if there is one.")
+    ] = "",
+    encoder: Annotated[
+        str, typer.Option(help="scenes, open_clip:<model>/<pretrained>, local-dir:<folder>, penultimate or given.")
+    ] = "",
+    params: Annotated[str, typer.Option(help='Parameters by kind, as JSON: {"slices": {"fdr": 0.1}}.')] = "{}",
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    project: ProjectOption = "",
+    waits: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for the run to end, and show what it found.")
+    ] = True,
+) -> None:
+    """Audit a model on a data set."""
+    prepare()
+    with transaction() as session:
+        who = actor(session, project)
+        version = find_version(session, who.project.id, model)
+        data = find_dataset(session, who.project.id, dataset)
+        splits = _splits(session, data, split, train_split)
+        request = RunRequest(
+            model_version_id=version.id,
+            dataset_id=data.id,
+            split=splits.audited,
+            train_split=splits.train,
+            kinds=kind,
+            params=_params(params),
+            encoder=encoder,
+            seed=seed,
+        )
+        run = request_audit(session, who.project.id, who.user, request)
+    typer.echo(f"Run {run.id}: {run.name}")
+    if waits:
+        wait("run", run.id)
+        show(run.id)
+
+
+class Splits(NamedTuple):
+    """Which split is audited, and which trained the model."""
+
+    audited: str
+    train: str
+
+
+def find_version(session: Session, project_id: int, text: str) -> ModelVersion:
+    """Return the model version that a person means by a name, an id, or either with @number.
+
+    Raises:
+        NotFound: there is none.
+    """
+    name, _, number = text.partition("@")
+    model = registry.model_by_name(session, project_id, name)
+    if model is None and name.isdigit():
+        model = registry.get_model(session, int(name))
+    if model is None or model.project_id != project_id:
+        raise NotFound(f"There is no model “{name}”. `faultline models list` lists them.")
+    versions = sorted(registry.versions(session, model.id), key=lambda v: -v.number)
+    found = next((v for v in versions if not number or str(v.number) == number), None)
+    if found is None:
+        raise NotFound(f"The model “{name}” has no version {number}.")
+    return found
+
+
+def find_dataset(session: Session, project_id: int, text: str) -> Dataset:
+    """Return the data set that a person means by a name or an id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = datasets.by_name(session, project_id, text)
+    if found is None and text.isdigit():
+        found = datasets.get(session, int(text))
+    if found is None or found.project_id != project_id:
+        raise NotFound(f"There is no data set “{text}”. `faultline datasets list` lists them.")
+    return found
+
+
+def _splits(session: Session, dataset: Dataset, audited: str, train: str) -> Splits:
+    names = [split.name for split in datasets.splits(session, dataset.id)]
+    train = train or next((name for name in names if name.lower() in TRAIN_NAMES), "")
+    audited = audited or next((name for wanted in AUDIT_NAMES for name in names if name.lower() == wanted), "")
+    if not audited:
+        raise UserError(f"Say which split to audit with --split; “{dataset.name}” has {', '.join(names)}.")
+    return Splits(audited, "" if train == audited else train)
+
+
+def _params(text: str) -> dict[str, dict[str, object]]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"--params is not JSON: {error}.") from error
+    if not isinstance(found, dict):
+        raise UserError('--params takes an object of kinds, such as {"slices": {"fdr": 0.1}}.')
+    return found

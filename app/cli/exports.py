@@ -1,0 +1,41 @@
+"""`faultline export`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.actor import actor, prepare
+from app.errors import NotFound
+from app.services.membership import score_file
+from app.services.reports.schema import ReportContent
+from app.services.reports.snapshot import CONTENT, make_report, read_report, report_folder
+from app.store.repositories import runs
+from app.store.session import transaction
+from app.web.report_file import report_html
+
+
+def export(
+    run_id: int,
+    to: Annotated[Path, typer.Option(help="Folder to write into; made if need be.")],
+    title: Annotated[str, typer.Option(help="Title of the report.")] = "",
+) -> None:
+    """Write report.html, report.json with its JSON Schema, and scores.parquet of a finished run."""
+    prepare()
+    with transaction() as session:
+        run = runs.get(session, run_id)
+        if run is None:
+            raise NotFound(f"There is no run {run_id}. `faultline runs list` lists them.")
+        report = make_report(session, run, actor(session).user, title)
+    folder = report_folder(report)
+    to.mkdir(parents=True, exist_ok=True)
+    (to / "report.html").write_bytes(report_html(read_report(report), report.content_hash, folder))
+    shutil.copyfile(folder / CONTENT, to / "report.json")
+    (to / "report.schema.json").write_text(json.dumps(ReportContent.model_json_schema(), indent=1))
+    shutil.copyfile(score_file(run), to / "scores.parquet")
+    for name in ("report.html", "report.json", "report.schema.json", "scores.parquet"):
+        typer.echo(f"{to / name}  {(to / name).stat().st_size:,} bytes")

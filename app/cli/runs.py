@@ -1,0 +1,90 @@
+"""`faultline runs …`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app.cli.actor import JsonOption, ProjectOption, actor, prepare
+from app.cli.waiting import wait
+from app.errors import NotFound
+from app.services import request_audit
+from app.store.models import AuditRun
+from app.store.repositories import reports, runs
+from app.store.session import reading, transaction
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("list")
+def list_(project: ProjectOption = "", as_json: JsonOption = False) -> None:
+    """List the runs, newest first."""
+    prepare()
+    with transaction() as session:
+        found = runs.page(session, [actor(session, project).project.id], limit=1000)
+    if as_json:
+        typer.echo(json.dumps([_plain(item.run) for item in found], indent=1))
+        return
+    table = Table("id", "model", "data set", "split", "kinds", "status", box=None)
+    for item in found:
+        model = f"{item.model.name} v{item.version.number}"
+        kinds = ", ".join(item.run.kinds)
+        table.add_row(str(item.run.id), model, item.dataset.name, item.run.split, kinds, item.run.status)
+    Console().print(table)
+
+
+@app.command("show")
+def show(run_id: int, as_json: JsonOption = False) -> None:
+    """Show a run: its state, and the findings that hold."""
+    with reading() as session:
+        run = _run(run_id)
+        findings = reports.live_findings(session, run_id)
+    if as_json:
+        rows = [{"id": f.id, "title": f.title, "evidence": f.evidence, "metrics": f.metrics} for f in findings]
+        typer.echo(json.dumps(_plain(run) | {"summary": run.summary, "findings": rows}, indent=1))
+        return
+    typer.echo(f"Run {run.id}: {run.status} {run.error}".rstrip())
+    for finding in findings:
+        if finding.evidence == "confirmed":
+            rate = finding.metrics.get("errors", {})
+            numbers = "{value:.0%} wrong ({low:.0%}–{high:.0%}, n {n})".format(**rate) if rate else ""
+            typer.echo(f"  {finding.id:>5}  {finding.title}  {numbers}")
+
+
+@app.command("cancel")
+def cancel(run_id: int) -> None:
+    """Cancel a run; what it has finished stays and is used when it is resumed."""
+    _run(run_id)
+    with transaction() as session:
+        request_audit.cancel(session, session.get_one(AuditRun, run_id), actor(session).user)
+    typer.echo(f"Run {run_id} is being cancelled.")
+
+
+@app.command("resume")
+def resume(
+    run_id: int, waits: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the run to end.")] = True
+) -> None:
+    """Take up a run that failed or was cancelled; finished shards are not repeated."""
+    _run(run_id)
+    with transaction() as session:
+        request_audit.resume(session, session.get_one(AuditRun, run_id), actor(session).user)
+    if waits:
+        wait("run", run_id)
+
+
+def _run(run_id: int) -> AuditRun:
+    prepare()
+    with reading() as session:
+        run = runs.get(session, run_id)
+    if run is None:
+        raise NotFound(f"There is no run {run_id}. `faultline runs list` lists them.")
+    return run
+
+
+def _plain(run: AuditRun) -> dict[str, object]:
+    names = ("id", "name", "status", "split", "kinds", "params", "encoder", "seed", "error", "provenance")
+    return {name: getattr(run, name) for name in names}

@@ -1,0 +1,87 @@
+"""What a report shows, wherever it is shown: on its page, behind a share link, in one file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from app.audits.base import Subject
+from app.audits.pieces import Estimate
+from app.services.reports.reader import SnapshotReader
+from app.services.reports.schema import ReportContent, ReportFinding, ReportQuery
+from app.web.panels import ShownPanel, render_panels
+
+Source = Callable[[int], str]
+
+
+class ReportView(BaseModel):
+    """A report as people read it."""
+
+    title: str
+    project: str
+    created_at: datetime
+    created_by: str
+    facts: list[tuple[str, str]] = Field(description="What was audited, and how.")
+    accuracy: Estimate | None
+    calibration: Estimate | None = Field(description="Expected calibration error; 0 is best.")
+    panels: list[ShownPanel]
+    discussed: list[ReportFinding] = Field(description="Findings that somebody judged or remarked on.")
+    queries: list[ReportQuery]
+    provenance: dict[str, str]
+    content_hash: str
+    images_left_out: int
+
+
+def report_view(content: ReportContent, content_hash: str, source: Source) -> ReportView:
+    """Return a report's view; `source` gives the URL of a row's thumbnail."""
+    reader = SnapshotReader(content, source)
+    calibration = content.card.get("calibration")
+    return ReportView(
+        title=content.title,
+        project=content.project,
+        created_at=content.created_at,
+        created_by=content.created_by,
+        facts=_facts(content),
+        accuracy=_estimate(content.card.get("accuracy")),
+        calibration=_estimate({**calibration, "value": calibration["ece"]} if calibration else None),
+        panels=render_panels(Subject("report", content.run_id), reader, list(content.kinds)),
+        discussed=[finding for finding in content.findings if finding.verdicts or finding.comments],
+        queries=content.queries,
+        provenance={name: str(value) for name, value in content.provenance.items()},
+        content_hash=content_hash,
+        images_left_out=content.images_left_out,
+    )
+
+
+def embedded(folder: Path) -> Source:
+    """Return the thumbnails of a report's folder as data: URIs."""
+
+    def source(row: int) -> str:
+        data = (folder / f"{row}.webp").read_bytes()
+        return "data:image/webp;base64," + base64.b64encode(data).decode()
+
+    return source
+
+
+def _facts(content: ReportContent) -> list[tuple[str, str]]:
+    model, data = content.model, content.data
+    trained = f", trained on {data.train_split}" if data.train_split else ""
+    return [
+        ("Model", f"{model.name}, version {model.version} ({model.format})"),
+        ("Model hash", model.sha256),
+        ("Data set", f"{data.name}, split {data.split}{trained}, {data.rows:,} images, {len(data.classes):,} classes"),
+        ("Data hash", data.sha256),
+        ("Encoder", content.encoder),
+        ("Seed", str(content.seed)),
+        ("Run", f"{content.run_id}, finished {content.finished_at:%Y-%m-%d %H:%M} UTC" if content.finished_at else ""),
+    ]
+
+
+def _estimate(found: dict[str, float] | None) -> Estimate | None:
+    if not found:
+        return None
+    return Estimate(value=found["value"], low=found["low"], high=found["high"], n=int(found["n"]))
