@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from app.services import queue
 from app.settings import Settings
 
 _NVIDIA = Path("/proc/driver/nvidia/gpus")
@@ -30,4 +29,4 @@ def device_class(settings: Settings, *, gpu_workers: int = 0) -> str:
 
 def device_queue(device: str) -> str:
     """The queue of the work that wants this class of device."""
-    return queue.GPU if device == "cuda" else queue.CPU
+    return "gpu" if device == "cuda" else "cpu"

@@ -11,7 +11,6 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from app.services import queue
 from app.settings import Settings
 from workers.device import device_class, gpu_count
 
@@ -44,7 +43,6 @@ class Supervisor:
         """Supervise until SIGTERM or SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._told.set())
-        queue.prepare()
         while not self._told.is_set():
             for post in self._posts:
                 self._tend(post)

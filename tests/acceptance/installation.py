@@ -93,7 +93,6 @@ class Installation:
     def wait_written(self, run_id: int, shards: int) -> None:
         """Wait until so many shards of the run are written."""
 
-
         def enough() -> bool:
             return self.written(run_id).total() >= shards or self.run(run_id).status == "failed"
 
@@ -163,7 +162,7 @@ def _dataset() -> None:
                 rows=n,
                 data_hash="d",
                 artifact_key=key,
-            )  # fmt: skip
+            )
         )
         session.flush()
         session.add(DatasetSplit(dataset_id=1, name="val", start=0, stop=n))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -112,7 +113,8 @@ def test_counters_lose_no_update(place: Installation) -> None:
         jobs.begin_stage(session, Job("run", run.id), "predict", total=10_000)
     script = (
         "from app.store.repositories import jobs; from app.store.session import transaction\n"
-        f"for _ in range(100):\n    with transaction() as s: jobs.add_done(s, jobs.Job('run', {run.id}), 'predict', 1)\n"
+        f"for _ in range(100):\n"
+        f"    with transaction() as s: jobs.add_done(s, jobs.Job('run', {run.id}), 'predict', 1)\n"
     )
     writers = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
     assert [writer.wait(60) for writer in writers] == [0] * 4
@@ -123,5 +125,5 @@ def test_counters_lose_no_update(place: Installation) -> None:
 def test_supervisor_ends_its_workers(place: Installation) -> None:
     pids = [place.worker_pid("cpu"), place.worker_pid("control")]
     assert place.stop() == 0
-    assert not any(os.path.exists(f"/proc/{pid}/exe") for pid in pids)
+    assert not any(Path(f"/proc/{pid}/exe").exists() for pid in pids)
     place.start()
