@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickletools
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,7 @@ from app.errors import UserError
 
 MAX_HEADER_BYTES = 100 * 2**20
 _PICKLE_PROTOCOLS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-_TEXT_PICKLE_STARTS = (b"(dp", b"(lp", b"ccollections\n", b"ctorch\n", b"cnumpy", b"(i__main__")
+_TEXT_PICKLE_OPCODES = 20
 _LEGACY_TAR = b"sys_info"
 
 
@@ -57,13 +58,15 @@ def sniff(path: Path) -> str:
         return "safetensors"
     if _looks_like_onnx(head):
         return "onnx"
+    if _looks_like_old_pickle(head):
+        raise PickleRefused(how_to_convert("This file is a Python pickle of an old protocol"))
     if _looks_like_table(head):
         return "csv"
     raise NotAModel(_unknown(head))
 
 
 def _refuse_pickle(head: bytes, path: Path) -> None:
-    if head[:2] in _PICKLE_PROTOCOLS or head.startswith(_TEXT_PICKLE_STARTS):
+    if head[:2] in _PICKLE_PROTOCOLS:
         raise PickleRefused(how_to_convert("This file is a Python pickle"))
     if head[:6] == b"\x93NUMPY":
         raise NotAModel("This is a NumPy array. Upload weights as safetensors, or predictions as CSV or Parquet.")
@@ -80,10 +83,14 @@ def _sniff_zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            # A directory that starts later belongs to an archive inside of this one, whose own end is missing.
+            whole = min((info.header_offset for info in archive.infolist()), default=1) == 0
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        whole = False
+    if not whole:
         raise NotAModel(
             "The file begins like a torch archive but its end is missing: the upload was cut off. Send it again."
-        ) from error
+        )
     return _sniff_members(names)
 
 
@@ -115,6 +122,19 @@ def _looks_like_safetensors(head: bytes, size: int) -> bool:
 def _looks_like_onnx(head: bytes) -> bool:
     """An ONNX model begins with field 1 (ir_version, a small varint) and a length-delimited or varint field."""
     return len(head) > 4 and head[0] == 0x08 and 1 <= head[1] <= 64 and head[2] in (0x12, 0x1A, 0x22, 0x3A, 0x42)
+
+
+def _looks_like_old_pickle(head: bytes) -> bool:
+    """Protocols 0 and 1 have no signature: read the opcodes, without running any, until STOP or some twenty."""
+    read = 0
+    try:
+        for opcode, _, _ in pickletools.genops(head):
+            read += 1
+            if opcode.name == "STOP":
+                return True
+    except (ValueError, UnicodeDecodeError):
+        pass
+    return read >= _TEXT_PICKLE_OPCODES
 
 
 def _looks_like_table(head: bytes) -> bool:
