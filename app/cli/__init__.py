@@ -6,31 +6,38 @@ import sys
 
 import typer
 
-from app.cli import audits, datasets, demo, doctor, exports, models, runs, server
+from app.cli.audits import audit
+from app.cli.datasets import app as datasets
+from app.cli.demo import demo
+from app.cli.doctor import doctor
+from app.cli.exports import export
+from app.cli.models import app as models
+from app.cli.runs import app as runs
+from app.cli.server import serve, worker
 from app.errors import FaultlineError
 
-app = typer.Typer(
+commands = typer.Typer(
     name="faultline",
     help="Find, understand and mend the failures of a vision model.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(models.app, name="models", help="Upload, list and show models.")
-app.add_typer(datasets.app, name="datasets", help="Upload, list and show data sets.")
-app.add_typer(runs.app, name="runs", help="List, show, cancel and resume audits.")
-app.command("audit")(audits.audit)
-app.command("export")(exports.export)
-app.command("serve")(server.serve)
-app.command("worker")(server.worker)
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
+commands.add_typer(models, name="models", help="Upload, list and show models.")
+commands.add_typer(datasets, name="datasets", help="Upload, list and show data sets.")
+commands.add_typer(runs, name="runs", help="List, show, cancel and resume audits.")
+commands.command("audit")(audit)
+commands.command("export")(export)
+commands.command("serve")(serve)
+commands.command("worker")(worker)
+commands.command("demo")(demo)
+commands.command("doctor")(doctor)
 
 
 def main() -> None:
     """Run the command line; an error that Faultline raises on purpose is a sentence, not a traceback."""
     try:
-        app()
+        commands()
     except FaultlineError as error:
         print(f"faultline: {error.message}", file=sys.stderr)  # noqa: T201 - the terminal is the page here
         sys.exit(1)
