@@ -66,6 +66,10 @@ class ScoreReader:
         found = self.rows("row IN (SELECT unnest(?))", [list(rows)], limit=len(rows))
         return {row["row"]: row for row in found}
 
+    def one(self, row: int) -> dict[str, Any] | None:
+        """Return all columns of one row; none when it was not audited."""
+        return next(iter(self.rows("row = ?", [row], limit=1, wide=True)), None)
+
     def count(self, where: str = "", params: Sequence[Any] = ()) -> int:
         """Count rows."""
         found = self._select("count(*)", where, params).fetchone()

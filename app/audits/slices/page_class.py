@@ -39,7 +39,7 @@ class Scatter(BaseModel):
 
     data_href: str = Field(description="Path of the points; `app.web.pages.results_points` says how they are packed.")
     images_href: str = Field(description="Path of an image's page without its row.")
-    classes: list[str]
+    thumbs_href: str = Field(description="Path of a thumbnail without its row.")
 
 
 def class_panels(subject: Subject, reader: RunReader) -> list[Panel]:
@@ -88,7 +88,7 @@ def scatter(entry: ClassSummary, reader: RunReader) -> Scatter:
     return Scatter(
         data_href=f"{home}/points.bin?label={entry.index}",
         images_href=f"{home}/images/",
-        classes=list(reader.classes),
+        thumbs_href=f"/datasets/{reader.dataset_id}/thumbs/",
     )
 
 

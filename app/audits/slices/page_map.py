@@ -15,7 +15,8 @@ class EmbeddingMap(BaseModel):
     """Where the map's points are, and what is left out of it."""
 
     data_href: str = Field(description="Path of the points; `app.web.pages.results_points` says how they are packed.")
-    images_href: str
+    images_href: str = Field(description="Path of an image's page without its row.")
+    thumbs_href: str = Field(description="Path of a thumbnail without its row.")
     picked_href: str = Field(description="Path that shows picked images and saves them as a slice.")
     classes: list[str]
     slices: list[str] = Field(description="Titles of the slices; a point's number counts from 1 through them.")
@@ -33,6 +34,7 @@ def map_panels(subject: Subject, reader: RunReader) -> list[Panel]:
     drawn = EmbeddingMap(
         data_href=f"{home}/map/points.bin",
         images_href=f"{home}/images/",
+        thumbs_href=f"/datasets/{reader.dataset_id}/thumbs/",
         picked_href=f"{home}/picked",
         classes=list(reader.classes),
         slices=[finding.title for finding in reader.findings("slices", subject="slice", limit=MOST_SLICES)],
