@@ -34,8 +34,8 @@ def leave_one_out_hardness(features: Tensor, errors: Tensor, ridges: tuple[float
     count = int(wrong.sum())
     if min(count, len(wrong) - count) < 2:
         raise ValueError("a direction needs at least two errors and two right rows")
-    weight = torch.where(wrong, 0.5 / count, 0.5 / (len(wrong) - count)).to(torch.float64)
-    target = torch.where(wrong, 1.0, -1.0).to(torch.float64)
+    weight = wrong.double() * (0.5 / count) + (~wrong).double() * (0.5 / (len(wrong) - count))
+    target = wrong.double() * 2 - 1
     root = weight.sqrt()
     rows = features.to(torch.float64)
     left, values = _left_singular(root[:, None] * (rows - weight @ rows))
