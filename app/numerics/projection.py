@@ -26,7 +26,7 @@ class FlatMap(NamedTuple):
     sample: Tensor
     """int64 [s], rows that t-SNE laid out itself."""
     trustworthiness: float
-    """In [0, 1], 1 = neighbours on the map are neighbours among the embeddings; NaN below ten rows or for equal rows."""
+    """In [0, 1], 1 = neighbours on the map are neighbours before; NaN below ten rows or if all are equal."""
     trust_n: int
     """Rows that `trustworthiness` was measured on."""
 
