@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from app.loaders.datasets.tables import Table
 from app.loaders.datasets.tree import FileTree
 from app.loaders.datasets.webdataset import WebDataset, split_key
 
+_DIGITS = re.compile(r"\d+")
 _WAYS = (
     "Give a folder, zip or tar with one folder of images per class; a CSV or Parquet table with the columns path and "
     "label beside the images; WebDataset shards; or Parquet files with image bytes."
@@ -115,13 +117,13 @@ def _is_manifest(table: Table, request: IngestRequest) -> bool:
 
 
 def _parts(tables: list[Table], name: str) -> list[Table]:
-    """Several tables are one manifest when each names its split, or when they are numbered parts of one."""
-    same = all(table.schema.names == tables[0].schema.names for table in tables)
-    splits = [split_in_path(table.name) for table in tables]
-    if len(tables) > 1 and not same and (None in splits or len(set(splits)) < len(splits)):
+    """Several tables are one manifest when they are numbered parts of one, or when each names its split."""
+    families = {_DIGITS.sub("#", table.name): split_in_path(table.name) for table in tables}
+    splits = list(families.values())
+    if len(families) > 1 and (None in splits or len(set(splits)) < len(splits)):
         raise UserError(
-            f"{name} holds several tables ({some(table.name for table in tables)}) with different columns. "
-            "Keep the one that lists the images, or name one per split: train.csv, test.csv."
+            f"{name} holds several tables that may list the images ({some(table.name for table in tables)}). "
+            "Keep one, or name one per split: train.csv, test.csv."
         )
     return sorted(tables, key=lambda table: table.name)
 

@@ -15,6 +15,7 @@ from app.errors import UserError
 _SNIFF_BYTES = 1 << 16
 _BATCH_ROWS = 4096
 _BATCH_BYTES = 8 << 20
+_READ_BYTES = 1 << 20
 
 
 class Table:
@@ -41,7 +42,8 @@ class Table:
             if self.is_text:
                 yield from self._csv(columns)
             else:
-                with pq.ParquetFile(self._path) as parquet:
+                # Without pre-buffering, a file of images is read page by page and not by whole row groups.
+                with pq.ParquetFile(self._path, pre_buffer=False, buffer_size=_READ_BYTES) as parquet:
                     yield from parquet.iter_batches(batch_size=rows, columns=columns)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise UserError(f"The table {self.name} cannot be read: {_first_line(error)}") from error

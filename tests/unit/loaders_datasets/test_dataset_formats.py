@@ -233,10 +233,23 @@ def test_a_table_per_split(tmp_path: Path, run_import: Import) -> None:
     assert "image_without_row" not in done.items
 
 
-def test_tables_that_differ_are_asked_about(tmp_path: Path, run_import: Import) -> None:
-    tables = {"one.csv": b"path,label\nimages/a.png,x\n", "two.csv": b"path,class,n\nimages/b.png,x,1\n"}
-    with pytest.raises(UserError, match=r"several tables \('one.csv', 'two.csv'\) with different columns"):
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"one.csv": b"path,label\nimages/a.png,x\n", "two.csv": b"path,class,n\nimages/b.png,x,1\n"},
+        {"labels.csv": b"path,label\nimages/a.png,x\n", "labels backup.csv": b"path,label\nimages/a.png,x\n"},
+        {"train.csv": b"path,label\nimages/a.png,x\n", "train old.csv": b"path,label\nimages/b.png,x\n"},
+    ],
+)
+def test_tables_that_may_contradict_are_asked_about(tmp_path: Path, run_import: Import, tables: dict) -> None:
+    with pytest.raises(UserError, match=r"several tables that may list the images.*Keep one, or name one per split"):
         run_import(write_zip(tmp_path / "x.zip", {**IMAGES, **tables}))
+
+
+def test_numbered_parts_of_one_table(tmp_path: Path, run_import: Import) -> None:
+    tables = {f"part-{i}.csv": f"path,label\nimages/{name}.png,x\n".encode() for i, name in enumerate("abc")}
+    done = run_import(write_zip(tmp_path / "x.zip", {**IMAGES, **tables}))
+    assert [row["path"] for row in done.rows] == list(IMAGES)
 
 
 def test_a_row_without_its_image_is_set_aside(tmp_path: Path, run_import: Import) -> None:
