@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from app.errors import FaultlineError
 from app.store.repositories.jobs import Job
-from workers.sandbox import SandboxCancelled, SandboxError
+from workers.sandbox import SandboxCancelled, SandboxError, SandboxFailed, SandboxTimeout
 from workers.work import Answer, Outcome, Stopped, Unit, Work
 
 STAGES: dict[str, str] = {
@@ -50,14 +52,21 @@ def execute(unit: Unit, device: str) -> Answer:
             return _answer("done", result=stage(unit["stage"])(work))
     except (Stopped, SandboxCancelled):
         return _answer("stopped", "Cancelled.")
+    except (SandboxFailed, SandboxTimeout) as error:
+        _LOG.warning("unit %s: %s\n%s", unit, error.message, error.tail)
+        return crashed(error.message)
     except SandboxError as error:
         _LOG.warning("unit %s: %s\n%s", unit, error.message, error.tail)
         raise TryAgain(error.message) from error
     except FaultlineError as error:
         return _answer("refused", error.message)
-    except Exception as error:
+    except (OSError, DBAPIError, MemoryError) as error:
         _LOG.exception("unit %s", unit)
         raise TryAgain(f"{type(error).__name__}: {error}") from error
+    except Exception as error:
+        # The same input would end the same way.
+        _LOG.exception("unit %s", unit)
+        return crashed(f"{type(error).__name__}: {error}")
 
 
 def stage(name: str) -> Callable[[Work], dict[str, Any]]:

@@ -35,9 +35,17 @@ def run(work: Work) -> dict[str, Any]:
         return {}
     action = _action(query.kind, query.action)
     payload = action.payload.model_validate(query.payload)
-    answered = load_function(action.function)(_inputs(query.run_id, query.kind, work.device), payload)
+    answered = _ask(action, _inputs(query.run_id, query.kind, work.device), payload)
     _store(query.id, query.run_id, answered)
     return {}
+
+
+def _ask(action: Action, inputs: Inputs, payload: Any) -> ActionResult:
+    try:
+        answered: ActionResult = load_function(action.function)(inputs, payload)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return answered
 
 
 def _action(kind: str, name: str) -> Action:
@@ -73,6 +81,7 @@ def _store(query_id: int, run_id: int, answered: ActionResult) -> None:
             adjusted = online_adjusted_p_values(np.array([*earlier, answered.p_value]))[-1]
             values |= {"p_value": answered.p_value, "adjusted_p_value": float(adjusted), "position": position}
         subjects.answer_query(session, query_id, values)
+        session.expire_all()
         ask.settle(session, query_id)
 
 

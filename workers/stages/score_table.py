@@ -15,7 +15,8 @@ from app.audits.base import FindingDraft, Split
 from workers.stages import results
 
 _BLOCK = 65_536
-FIRST = ("row", "example_id", "split", "role", "label", "prediction", "confidence", "p_true", "correct")
+OURS = ("row", "example_id", "split", "label", "prediction", "confidence", "p_true", "correct", "slices")
+"""Columns that no kind can set; every table has these, and `role` and `decision`, null where no kind gives them."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def score_table(split: Split, found: Outcomes, folders: Mapping[str, Path], draf
         "confidence": results.column(found.confidence),
         "p_true": pa.array(found.p_true, pa.float32(), mask=~judged | np.isnan(found.p_true)),
         "correct": pa.array(found.correct, pa.bool_(), mask=~judged | (found.prediction < 0)),
+        "decision": extra.pop("decision", pa.nulls(n, pa.float32())),
         **extra,
         "slices": _memberships(drafts, n),
     }
@@ -81,7 +83,7 @@ def _kind_columns(folders: Mapping[str, Path]) -> dict[str, pa.ChunkedArray]:
     columns: dict[str, pa.ChunkedArray] = {}
     for line, folder in folders.items():
         for name, values in results.scores(folder).items():
-            taken = name in columns or name in FIRST[:3] + FIRST[4:] or name == "slices"
+            taken = name in columns or name in OURS
             columns[f"{line.partition(':')[0]}.{name}" if taken else name] = values
     return columns
 
