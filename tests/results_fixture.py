@@ -203,6 +203,7 @@ def _run(
         details_keys={
             "slices:slices": save("slices", lambda folder: np.save(folder / "decision.npy", decision)),
             "slices:map": save("map", lambda folder: _save_map(folder, rows)),
+            "embed-all": save("embed-all", lambda folder: np.save(folder / "embeddings.npy", embeddings(rows))),
             "predict-all": save("predict-all", lambda folder: np.save(folder / "logits.npy", rows.logits)),
         },
         provenance={"data": "d" * 64, "model": "m" * 64, "code": "c" * 40},
@@ -225,6 +226,14 @@ def _saver(artifacts: ArtifactStore, n: int) -> Callable[[str, Callable[[Path], 
 def _save_map(folder: Path, rows: Rows) -> None:
     np.save(folder / "xy.npy", rows.xy)
     np.save(folder / "points.npy", np.arange(len(rows.label), dtype=np.int64))
+
+
+def embeddings(rows: Rows) -> np.ndarray:
+    """float32 [n, 8]: class, colour and setting as directions, and a little noise."""
+    rng = np.random.default_rng(11)
+    axes = rng.normal(0, 1, (len(CLASSES) + len(COLOURS) + len(SETTINGS), 8))
+    looks = axes[rows.label] + axes[len(CLASSES) + rows.colour] + axes[len(CLASSES) + len(COLOURS) + rows.setting]
+    return (looks + rng.normal(0, 0.1, looks.shape)).astype(np.float32)
 
 
 def _finding(session: Session, run_id: int, draft: dict[str, Any]) -> int:

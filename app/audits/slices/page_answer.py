@@ -69,7 +69,7 @@ def hypothesis(found: HypothesisAnswer, reader: RunReader) -> Hypothesis:
         sentences=[
             f"On the confirm images that it names the model is wrong on {rate_words(found.inside)}.",
             f"On the other confirm images it is wrong on {rate_words(found.outside)}.",
-            f"Exact test p = {small(found.p_value)}.",
+            f"Exact test p {small(found.p_value)}, before the questions asked earlier are counted.",
         ],
         inside=inside,
         outside=outside,

@@ -101,4 +101,4 @@ def _consistency(entry: ClassSummary) -> str:
     above = entry.strength > entry.strength_null_95
     judged = "more consistent than chance" if above else "no more consistent than chance"
     said = f"{said} With errors shuffled, 95 % of draws stay below {entry.strength_null_95:.2f}: failures are {judged}"
-    return f"{said} (p = {small(entry.strength_p)})." if entry.strength_p is not None else f"{said}."
+    return f"{said} (p {small(entry.strength_p)})." if entry.strength_p is not None else f"{said}."

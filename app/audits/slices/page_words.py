@@ -11,20 +11,19 @@ METHOD_NAMES = {
     "cells": "Map cells",
     "metadata": "Metadata",
 }
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def percent(value: float) -> str:
-    """`0.674` → `67 %`; below 10 % with one decimal, unless it is 0."""
-    return f"{100 * value:.1f} %" if 0 < value < 0.0995 else f"{100 * value:.0f} %"
+    """`0.674` → `67 %`; below 10 % with one decimal where it says more."""
+    shown = f"{100 * value:.1f}" if value < 0.0995 else f"{100 * value:.0f}"
+    return f"{shown.removesuffix('.0')} %"
 
 
 def small(value: float) -> str:
-    """A p-value: `0.032`, or `5 × 10⁻¹⁶` below 0.001."""
-    if value >= 0.001 or value <= 0:
-        return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{float(mantissa):g} × 10{str(int(exponent)).translate(_SUPERSCRIPT)}"
+    """A p-value after its letter: `= 0.032`, or `< 0.0001`; the exact value is in the page's JSON."""
+    if value < 0.0001:
+        return "< 0.0001"
+    return f"= {value:.4f}" if value < 0.01 else f"= {value:.2f}"
 
 
 def rate_words(rate: Rate) -> str:
@@ -39,8 +38,8 @@ def evidence_words(metrics: SliceMetrics, confirmed: bool) -> list[str]:
     said = [
         f"On {metrics.errors.n:,} confirm images the model is wrong on {rate_words(metrics.errors)}.",
         f"In the rest of the class it is wrong on {rate_words(metrics.rest)}.",
-        f"Exact test p = {small(metrics.p_value)}; corrected for all slices that were looked at, "
-        f"q = {small(metrics.q_value)}.",
+        f"Exact test p {small(metrics.p_value)}; corrected for all slices that were looked at, "
+        f"q {small(metrics.q_value)}.",
     ]
     return said if confirmed else [*said, missing_words(metrics)]
 

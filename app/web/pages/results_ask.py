@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
 from app import audits
+from app.audits.pieces import Thumb
 from app.errors import NotFound, UserError
 from app.services import ask as service
 from app.store.models import Query
@@ -18,6 +19,7 @@ from app.store.repositories.queries import Asked
 from app.web.card import AskBox, answering, ask_box
 from app.web.deps import Access, ProjectAccess, SentForm
 from app.web.forms import Form, text, texts
+from app.web.pages.results_grid import Filter, conditions
 from app.web.pages.results_run import RunHead, home, open_run, run_head
 from app.web.panels import ShownPanel, shown
 from app.web.reader import LiveReader
@@ -26,6 +28,7 @@ from app.web.twins import Pages
 
 pages = Pages("Questions")
 LOG_ROWS = 30
+MARKABLE = 60
 ACTIVE = ("queued", "running")
 
 
@@ -71,6 +74,25 @@ class QuestionPage(BaseModel):
     rows: str = Field(description="Data set rows that the answer names, with commas between them.")
 
 
+class MarkedThumb(BaseModel):
+    """A picture with a place to mark it in or out."""
+
+    position: int = Field(description="Place in the audited split, from 0.")
+    item: Thumb
+
+
+class ClimbPage(BaseModel):
+    """Images to mark, before the first ranking."""
+
+    run: RunHead
+    marked: list[MarkedThumb]
+    inside: list[int] = Field(description="Positions marked in before.")
+    outside: list[int] = Field(description="Positions marked out before.")
+    label: str
+    outcome: str
+    classes: list[tuple[str, str]]
+
+
 class AskedNow(BaseModel):
     """A question that waits for its answer."""
 
@@ -96,6 +118,24 @@ def ask_form(request: Request, access: ProjectAccess, run_id: int, sent: SentFor
         page = _ask_page(access, run_id, Form.typed(sent, error), None)
         return render(request, "results/ask.html", page, error.status)
     return RedirectResponse(url(_path(run_id, asked)), 303)
+
+
+@pages.page("/runs/{run_id}/climb", "results/climb.html")
+def climb_page(access: ProjectAccess, run_id: int, chosen: Filter) -> ClimbPage:
+    """Images to mark in or out; a worker then ranks the others by the marks."""
+    reader = open_run(access, run_id, "analyst")
+    where, params = conditions(reader, chosen)
+    rows = reader.scores(where, params, order=chosen.sort, limit=MARKABLE)
+    positions = [row["row"] - reader.split_start for row in rows]
+    return ClimbPage(
+        run=run_head(access, reader),
+        marked=[MarkedThumb(position=p, item=reader.thumb(row)) for p, row in zip(positions, rows, strict=True)],
+        inside=[],
+        outside=[],
+        label=chosen.label,
+        outcome=chosen.outcome,
+        classes=[(str(index), name) for index, name in enumerate(reader.classes)],
+    )
 
 
 @pages.html.post("/runs/{run_id}/climb")
@@ -210,7 +250,11 @@ def _verdict(row: LogRow, query: Query, fdr: float | None) -> str:
     before = query.position - 1
     asked = "It was the first question" if not before else f"{before:,} question{'s' * (before > 1)} came before it"
     said = "The claim holds" if row.holds else "Not enough evidence: the difference could be chance"
-    return f"{asked}; adjusted for that, p = {row.adjusted:.2g}. {said} at a false-discovery rate of {100 * fdr:g} %."
+    return f"{asked}; adjusted for that, p {_p(row.adjusted)}. {said} at a false-discovery rate of {100 * fdr:g} %."
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 0.0001 else f"= {value:.2g}"
 
 
 def _hypothesis(reader: LiveReader, sent: SentForm) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class PickedPage(BaseModel):
     errors: Estimate = Field(description="Error rate of the picked images, fit and confirm; no test.")
     items: list[Thumb]
     left_out: int
+    origin: str = Field(description="lasso, or hypothesis when a question named them.")
     form: Form
 
 
@@ -56,7 +57,7 @@ def map_page(access: ProjectAccess, run_id: int, colour: str = "error") -> MapPa
 @pages.html.post("/runs/{run_id}/picked")
 def show_picked(request: Request, access: ProjectAccess, run_id: int, sent: SentForm) -> Response:
     """Show picked images; a POST only because so many numbers fit in no address."""
-    page = _picked(access, run_id, _rows(text(sent, "rows")), Form())
+    page = _picked(access, run_id, _rows(text(sent, "rows")), Form.typed(sent))
     return render(request, "results/picked.html", page)
 
 
@@ -67,7 +68,8 @@ def save_picked(request: Request, access: ProjectAccess, run_id: int, sent: Sent
     rows = _rows(text(sent, "rows"))
     try:
         kind = reader.run.kinds[0]
-        made = annotate.save_slice(access.session, reader.run, kind, rows, access.user, text(sent, "title"), "lasso")
+        origin = "hypothesis" if text(sent, "origin") == "hypothesis" else "lasso"
+        made = annotate.save_slice(access.session, reader.run, kind, rows, access.user, text(sent, "title"), origin)
     except UserError as error:
         access.session.rollback()
         page = _picked(access, run_id, rows, Form.typed(sent, error))
@@ -85,6 +87,7 @@ def _picked(access: Access, run_id: int, rows: list[int], form: Form) -> PickedP
         errors=_errors(reader, rows),
         items=[reader.thumb(known[row]) for row in rows[:SHOWN] if row in known],
         left_out=max(len(rows) - SHOWN, 0),
+        origin=form.value("origin", "lasso"),
         form=form,
     )
 

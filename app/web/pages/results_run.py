@@ -9,15 +9,6 @@ from app.store.models import AuditRun
 from app.web.deps import Access, Role
 from app.web.reader import LiveReader
 
-TABS = (
-    ("card", "Report card", ""),
-    ("slices", "Slices", "/slices"),
-    ("classes", "Classes", "/classes"),
-    ("images", "Images", "/images"),
-    ("map", "Map", "/map"),
-    ("ask", "Questions", "/ask"),
-)
-
 
 class RunHead(BaseModel):
     """The run that a result page belongs to."""
@@ -27,7 +18,6 @@ class RunHead(BaseModel):
     dataset: str
     split: str
     crumbs: list[tuple[str, str]] = Field(description="Text and path of what it lies in.")
-    tabs: list[tuple[str, str, str]] = Field(description="Key, text and path of each part of the run.")
     may_judge: bool = Field(description="Whether the person may judge, comment and ask.")
 
 
@@ -53,14 +43,8 @@ def run_head(access: Access, reader: LiveReader) -> RunHead:
         dataset=reader.dataset.name,
         split=run.split,
         crumbs=[("Runs", "/runs"), (run.name, home(run))],
-        tabs=run_tabs(run.id),
         may_judge=access.may(run.project_id, "analyst"),
     )
-
-
-def run_tabs(run_id: int) -> list[tuple[str, str, str]]:
-    """Return key, text and path of each part of a finished run."""
-    return [(key, text, f"/runs/{run_id}{path}") for key, text, path in TABS]
 
 
 def home(run: AuditRun) -> str:
