@@ -46,7 +46,10 @@ def read_columns(path: Path, classes: tuple[str, ...] = ()) -> Columns:
     Raises:
         BadTable: no id, no scores, or classes without a column.
     """
-    schema = next(_batches(path)).schema
+    first = next(_batches(path), None)
+    if first is None or first.num_rows == 0:
+        raise BadTable("The table has no rows.")
+    schema = first.schema
     identifier = next((name for name in _ID_NAMES if name in schema.names), None)
     if identifier is None:
         raise BadTable(f"No column of example ids: name it example_id. The columns are {_some(schema.names)}.")
@@ -106,7 +109,9 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
         if sniff(path) == "parquet":
             yield from pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=16_384)
         else:
-            yield from pyarrow.csv.open_csv(path, parse_options=pyarrow.csv.ParseOptions(delimiter=_delimiter(path)))
+            parsing = pyarrow.csv.ParseOptions(delimiter=_delimiter(path))
+            converting = pyarrow.csv.ConvertOptions(null_values=["", "NA", "null"])
+            yield from pyarrow.csv.open_csv(path, parse_options=parsing, convert_options=converting)
     except _READ_ERRORS as error:
         raise BadTable(f"The table cannot be read: {str(error)[:200]}.") from error
 

@@ -28,7 +28,12 @@ STEPS = Preprocessing(size=(SIDE, SIDE), resize="stretch", crop="none", mean=(0.
 def tiny_net(seed: int = 0) -> nn.Sequential:
     torch.manual_seed(seed)
     return nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * SIDE * SIDE, 5), nn.ReLU(), nn.Linear(5, 3)
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(4 * SIDE * SIDE, 5),
+        nn.ReLU(),
+        nn.Linear(5, 3),
     ).eval()
 
 
@@ -73,7 +78,9 @@ def save_export(path: Path, model: nn.Module, *, fixed: int | None = None) -> Pa
     return path
 
 
-def save_onnx(path: Path, model: nn.Sequential, *, fixed: int | None = None, props: dict[str, str] | None = None) -> Path:
+def save_onnx(
+    path: Path, model: nn.Sequential, *, fixed: int | None = None, props: dict[str, str] | None = None
+) -> Path:
     """Write `tiny_net` as a graph by hand: no exporter is needed."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper

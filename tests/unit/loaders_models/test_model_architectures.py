@@ -39,7 +39,9 @@ def test_option_a_shortcut_subsamples_and_pads():
     assert y[:, :2].abs().max() == y[:, 6:].abs().max() == 0
 
 
-@pytest.mark.parametrize(("name", "shape"), [("cifar_resnet14", (14, 16)), ("cifar_resnet8w4", (8, 4)), ("resnet18", None)])
+@pytest.mark.parametrize(
+    ("name", "shape"), [("cifar_resnet14", (14, 16)), ("cifar_resnet8w4", (8, 4)), ("resnet18", None)]
+)
 def test_names_of_the_family(name, shape):
     assert cifar_resnet.parse_name(name) == shape
 

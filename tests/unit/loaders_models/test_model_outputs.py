@@ -66,7 +66,7 @@ def test_the_wrong_number_of_classes():
 def test_no_number_is_an_error_with_its_place(value):
     bad = SCORES.clone()
     bad[2, 1] = value
-    with pytest.raises(BadOutput, match="1 of 4 images .* number 2"):
+    with pytest.raises(BadOutput, match=r"1 of 4 images .* number 2"):
         check_finite(bad)
     assert check_finite(SCORES) is SCORES
 

@@ -58,9 +58,7 @@ def test_grey_is_the_standard_luma():
 @pytest.mark.parametrize("order", ["RGB", "BGR"])
 @pytest.mark.parametrize("scale", [1, 255])
 def test_normalisation(order, scale):
-    steps = Preprocessing(
-        size=(4, 4), colour_order=order, scale=scale, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7)
-    )
+    steps = Preprocessing(size=(4, 4), colour_order=order, scale=scale, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
     pixels = torch.from_numpy(np.asarray(photo(4, 4))[None].copy())
     x = to_input(pixels, steps)
     expected = np.asarray(photo(4, 4)).astype(np.float64) / 255 * scale

@@ -7,16 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from model_builders import tiny_net
 
 from app.loaders.models.sniff import NotAModel, PickleRefused, safetensors_header, sniff
-
-from model_builders import tiny_net
 
 
 def test_the_name_does_not_matter(saved, tmp_path):
     for kind, path in saved.items():
         for name in ("model.pth", "model.onnx", "model"):
             assert sniff(Path(shutil.copy(path, tmp_path / name))) == kind
+
+
+def _read(path):
+    if sniff(path) == "safetensors":
+        safetensors_header(path)
 
 
 def test_every_cut_is_noticed(saved, tmp_path):
@@ -26,8 +30,7 @@ def test_every_cut_is_noticed(saved, tmp_path):
         for share in (0.3, 0.9, 0.999):
             cut.write_bytes(data[: int(len(data) * share)])
             with pytest.raises(NotAModel, match="cut off"):
-                sniff(cut)
-                safetensors_header(cut)
+                _read(cut)
 
 
 @pytest.mark.parametrize("protocol", range(6))

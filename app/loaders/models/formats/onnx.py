@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,10 @@ class OnnxBackend:
         """See `Backend`."""
         batch = images.cpu().numpy().astype(self._type, copy=False)
         wanted = [*self._outputs, _FEATURES] if self.shows_features else self._outputs
-        arrays = self._session.run(wanted, {self._input: batch})
+        try:
+            arrays = self._session.run(wanted, {self._input: batch})
+        except Exception as error:  # onnxruntime's own exceptions derive from Exception alone
+            raise RuntimeError(str(error)) from error
         tensors = [torch.from_numpy(array) for array in arrays if isinstance(array, np.ndarray)]
         if not self.shows_features:
             return tensors, None
@@ -118,15 +122,27 @@ def metadata(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def _refuse_external_data(model: onnx.ModelProto) -> None:
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
+        raise NotAModel(
+            "The ONNX file keeps its weights in other files. Save it as one file: "
+            "onnx.save(onnx.load('model.onnx'), 'single.onnx', save_as_external_data=False)."
+        )
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of the model: initialisers, constants, those of subgraphs and functions."""
     graphs = [model.graph]
-    for graph in graphs:
-        if any(weight.data_location == onnx.TensorProto.EXTERNAL for weight in graph.initializer):
-            raise NotAModel(
-                "The ONNX file keeps its weights in other files. Save it as one file: "
-                "onnx.save(onnx.load('model.onnx'), 'single.onnx', save_as_external_data=False)."
-            )
-        for node in graph.node:
-            graphs += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    nodes = [node for function in model.functions for node in function.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            nodes += graph.node
+            yield from graph.initializer
+            yield from (part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices))
+        for attribute in (attribute for node in nodes for attribute in node.attribute):
+            graphs += [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs
+            yield from (attribute.t, *attribute.tensors)
+        nodes = []
 
 
 def _session(model: onnx.ModelProto, device: torch.device) -> onnxruntime.InferenceSession:
@@ -139,7 +155,5 @@ def _session(model: onnx.ModelProto, device: torch.device) -> onnxruntime.Infere
     ]
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
-    except (RuntimeError, ValueError) as error:
-        raise NotAModel(f"The ONNX graph cannot be run: {str(error)[:200]}.") from error
-    except Exception as error:  # onnxruntime's own exceptions derive from Exception alone
+    except Exception as error:  # as in `run`
         raise NotAModel(f"The ONNX graph is not valid: {str(error)[:200]}.") from error
