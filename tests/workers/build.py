@@ -70,7 +70,9 @@ def weights(seed: int = 0) -> bytes:
     return save({name: torch.randn(shape, generator=generator) for name, shape in shapes.items()})
 
 
-def version(session: Session, project_id: int, data: bytes, **spec: Any) -> ModelVersion:
+def version(
+    session: Session, project_id: int, data: bytes, claim: dict[str, Any] | None = None, **spec: Any
+) -> ModelVersion:
     """A queued model version with one checkpoint."""
     blob = get_blobs().put([data])
     model = Model(project_id=project_id, name="m")
@@ -78,7 +80,7 @@ def version(session: Session, project_id: int, data: bytes, **spec: Any) -> Mode
     session.flush()
     stated = {"format": "safetensors", "architecture": LAYERS, "classes": CLASSES} | spec
     stated.setdefault("preprocessing", {"size": [16, 16], "resize": "stretch"})
-    made = ModelVersion(model_id=model.id, number=1, format=stated["format"], spec=stated)
+    made = ModelVersion(model_id=model.id, number=1, format=stated["format"], spec=stated, claim=claim or {})
     session.add(made)
     session.flush()
     session.add(

@@ -25,10 +25,12 @@ def fresh_home(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: str) -
     for name, value in settings.items():
         monkeypatch.setenv(f"FAULTLINE_{name.upper()}", value)
     _forget()
-    queue.prepare()
-    yield folder
-    get_engine().dispose()
-    _forget()
+    try:
+        queue.prepare()
+        yield folder
+    finally:
+        get_engine().dispose()
+        _forget()
 
 
 def _forget() -> None:
