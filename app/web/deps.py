@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
@@ -44,6 +44,14 @@ def database(request: Request) -> Iterator[Session]:
 Db = Annotated[Session, Depends(database, scope="function")]
 
 
+class Person(NamedTuple):
+    """The signed-in person as every page names them; outlives the database session, for pages of errors."""
+
+    id: int
+    name: str
+    email: str
+
+
 @dataclass(frozen=True)
 class Signed:
     """Who asks, and how they proved it."""
@@ -64,7 +72,8 @@ def signed_in(request: Request, session: Db) -> Signed:
     found = accounts.session_of(session, request.cookies.get(SESSION_COOKIE, ""))
     if found is None:
         raise Unauthenticated("Sign in first.")
-    request.state.user, request.state.csrf_token = found.user, found.session.csrf_token
+    request.state.user = Person(found.user.id, found.user.name, found.user.email)
+    request.state.csrf_token = found.session.csrf_token
     return Signed(found.user, by_token=False)
 
 

@@ -49,7 +49,7 @@ def make_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(url=url, static=static, position=position, number=number, version=_version())
+    made.globals.update(url=url, static=static, position=position, number=number, faultline_version=_version())
     made.filters.update(ago=ago, size=size, duration=duration, count=count, zip_text=zip_text)
     made.filters.update(as_number_column=lambda text: (text, "num"))
     return made

@@ -6,7 +6,6 @@ import "./dialogs.js";
 const later = {
   "[data-hx-get], [hx-get]": "../vendor/htmx/htmx.min.js",
   "[data-upload]": "./upload.js",
-  "[data-fields-for]": "./fields.js",
 };
 
 for (const [selector, module] of Object.entries(later)) {

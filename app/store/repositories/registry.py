@@ -55,7 +55,8 @@ def model_by_name(session: Session, project_id: int, name: str) -> Model | None:
 
 def page(session: Session, project_ids: Sequence[int], *, before: int | None = None, limit: int = 30) -> list[Listed]:
     """Return models, newest first, each with its newest version; `before` is the id where the last page ended."""
-    newest = select(func.max(ModelVersion.id)).where(ModelVersion.model_id == Model.id).scalar_subquery()
+    numbers = select(func.max(ModelVersion.id)).where(ModelVersion.model_id == Model.id)
+    newest = numbers.correlate(Model).scalar_subquery()
     query = select(Model, ModelVersion).outerjoin(ModelVersion, ModelVersion.id == newest)
     query = query.where(Model.project_id.in_(project_ids)).order_by(Model.id.desc()).limit(limit)
     if before is not None:
