@@ -64,7 +64,7 @@ def split_start(session: Session, run: AuditRun) -> int:
 def _submit(session: Session, run: AuditRun, kind: str, action: str, payload: dict[str, Any], user: User) -> Query:
     asked = Query(run_id=run.id, kind=kind, action=action, payload=payload, status="queued", created_by=user.id)
     queries.add(session, asked)
-    queue.enqueue(session, "answer_query", asked.id, priority=0)
+    queue.enqueue(session, "answer_query", asked.id)
     return asked
 
 

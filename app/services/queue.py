@@ -40,14 +40,14 @@ _PREFIXES: dict[str, str] = {
 def enqueue(session: Session, workflow: Workflow, subject_id: int, *, priority: int = 10, attempt: int = 0) -> str:
     """Submit work on a row in the session's transaction and return the workflow's id.
 
-    The same workflow, row and attempt is one job, however often it is submitted. Priority 0 goes first.
+    The same workflow, row and attempt is one job, however often it is submitted. Priority 1 goes first.
     """
     interactive = workflow == "answer_query"
     options: EnqueueOptions = {
         "workflow_name": workflow,
         "queue_name": INTERACTIVE if interactive else CONTROL,
         "workflow_id": workflow_id(workflow, subject_id, attempt),
-        "priority": 0 if interactive else priority,
+        "priority": 1 if interactive else priority,
         "app_version": PROTOCOL,
         "application_name": APPLICATION,
     }
