@@ -15,7 +15,7 @@ from app.settings import Settings, get_settings
 from app.store.session import reading
 from app.web import assets, errors, pages
 from app.web.docs import router as docs
-from app.web.middleware import SecurityHeaders
+from app.web.middleware import Prefix, SecurityHeaders
 from app.web.templating import environment, static_version
 from app.web.twins import API, Page, Pages
 
@@ -30,7 +30,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title="Faultline",
         description="Every page of Faultline as JSON. Sign in with a bearer token from your account page.",
-        root_path=chosen.root_path,
         openapi_url=f"{API}/openapi.json",
         docs_url=None,
         redoc_url=None,
@@ -38,6 +37,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=5)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Prefix, prefix=chosen.root_path.rstrip("/"))
     errors.install(app)
     app.include_router(assets.router)
     app.include_router(docs)

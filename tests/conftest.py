@@ -27,9 +27,9 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database brought up by the real migrations and the job engine's own, once; each test gets a copy."""
     folder = tmp_path_factory.mktemp("migrated")
     with pytest.MonkeyPatch.context() as patch:
-        _enter(folder, patch)
+        enter(folder, patch)
         queue.prepare()
-        _leave()
+        leave()
     with closing(sqlite3.connect(folder / "faultline.db")) as plain:
         plain.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return folder / "faultline.db"
@@ -39,11 +39,11 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installation(migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The home of an empty installation; this process reads and writes there."""
     shutil.copyfile(migrated, tmp_path / "faultline.db")
-    _enter(tmp_path, monkeypatch)
+    enter(tmp_path, monkeypatch)
     for limit in (entry.ACCOUNT_LIMIT, entry.ADDRESS_LIMIT):
         limit._failures.clear()
     yield tmp_path
-    _leave()
+    leave()
 
 
 @pytest.fixture
@@ -71,14 +71,16 @@ def analyst(people: People, client: TestClient) -> Signed:
     return people.sign_in(client, "analyst")
 
 
-def _enter(home: Path, patch: pytest.MonkeyPatch) -> None:
+def enter(home: Path, patch: pytest.MonkeyPatch) -> None:
+    """Point this process at the installation in `home`."""
     patch.setenv("FAULTLINE_HOME", str(home))
     patch.setenv("FAULTLINE_DEVICE", "cpu")
     for cached in _CACHED:
         cached.cache_clear()
 
 
-def _leave() -> None:
+def leave() -> None:
+    """Forget the installation."""
     get_engine().dispose()
     for cached in _CACHED:
         cached.cache_clear()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple, TypeVar
 
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData
 
 from app.errors import Forbidden, NotFound, Unauthenticated
 from app.services import accounts
@@ -98,15 +98,22 @@ async def sent_form(request: Request) -> FormData:
 SentForm = Annotated[FormData, Depends(sent_form)]
 
 
-async def protected(request: Request) -> None:
-    """Let a request that changes something pass only with the CSRF token of its session, or with a bearer token."""
-    if request.method in _SAFE or request.headers.get("Authorization"):
-        return
+async def protected(request: Request) -> AsyncIterator[None]:
+    """Find the CSRF token of a request that changes something; close the files of its form when it is answered."""
+    try:
+        if request.method not in _SAFE:
+            request.state.csrf_given = await _given_token(request)
+        yield
+    finally:
+        await request.close()
+
+
+async def _given_token(request: Request) -> str:
     given = request.headers.get("X-CSRF-Token", "")
     if not given and "form" in request.headers.get("Content-Type", ""):
-        value = (await request.form(max_files=1_000, max_fields=5_000)).get("csrf", "")
-        given = "" if isinstance(value, UploadFile) else value
-    request.state.csrf_given = given
+        value = (await sent_form(request)).get("csrf", "")
+        given = value if isinstance(value, str) else ""
+    return given
 
 
 def verified(request: Request, who: Annotated[Signed, Depends(signed_in)], _: Annotated[None, Depends(protected)]) -> Signed:

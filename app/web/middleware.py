@@ -1,4 +1,4 @@
-"""Headers that every response carries."""
+"""Headers that every response carries, and the prefix that a proxy gives us."""
 
 from __future__ import annotations
 
@@ -49,3 +49,17 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, with_headers)
+
+
+class Prefix:
+    """Tells the application under which path a proxy shows it, whether or not the proxy cuts that path off."""
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self.app = app
+        self.prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its prefix."""
+        if self.prefix and scope["type"] == "http":
+            scope = {**scope, "root_path": self.prefix}
+        await self.app(scope, receive, send)
