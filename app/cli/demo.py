@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from sqlalchemy.orm import Session
@@ -21,7 +21,7 @@ from app.resources import resource
 from app.services import accounts, queue
 from app.services.import_dataset import DatasetRequest, import_dataset
 from app.services.local_files import keep_file
-from app.services.register_model import Claim, ModelRequest, register_model, stored
+from app.services.register_model import ModelRequest, register_model, stored
 from app.services.reports.share import share
 from app.services.reports.snapshot import make_report
 from app.services.request_audit import RunRequest, request_audit
@@ -143,12 +143,13 @@ def _version(owner: Owner, dataset_id: int) -> int:
     return version.id
 
 
-def _request(described: dict[str, object], dataset_id: int, model_id: int | None) -> ModelRequest:
-    claim = {"dataset_id": dataset_id, "split": "test", "train_dataset_id": dataset_id, "train_split": "train"}
-    fields = {name: described[name] for name in ("architecture", "preprocessing", "classes")}
-    made = Claim.model_validate(claim | {"accuracy": described.get("accuracy")})
+def _request(described: dict[str, Any], dataset_id: int, model_id: int | None) -> ModelRequest:
+    spec, claimed = described["spec"], described["claimed_accuracy"]
+    trained = {"train_dataset_id": dataset_id, "train_split": described["training_split"]}
+    claim = {"accuracy": claimed["value"], "dataset_id": dataset_id, "split": claimed["split"]} | trained
+    fields = {name: spec[name] for name in ("architecture", "preprocessing", "classes", "outputs")}
     named = {"model_id": model_id} if model_id else {"name": MODEL}
-    return ModelRequest.model_validate(fields | named | {"claim": made})
+    return ModelRequest.model_validate(fields | named | {"claim": claim})
 
 
 def _require_free(port: int) -> None:
