@@ -108,7 +108,9 @@ def test_members_see_their_project(client: TestClient, people: People, place: Pl
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("path", ANALYSTS)
-def test_forms_that_add_are_for_analysts(client: TestClient, people: People, place: Place, path: str, role: str) -> None:
+def test_forms_that_add_are_for_analysts(
+    client: TestClient, people: People, place: Place, path: str, role: str
+) -> None:
     expected = {"outsider": 404, "viewer": 403}.get(role, 200)
     assert people.sign_in(client, role).get(place.at(path)).status_code == expected
 

@@ -66,9 +66,7 @@ def test_damage_on_the_way_is_noticed(analyst: Signed, people: People) -> None:
     assert analyst.send("POST", f"/api/v1/uploads/{token}/finish").status_code == 422
 
 
-def test_a_piece_that_is_too_large_is_refused(
-    analyst: Signed, people: People, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_piece_that_is_too_large_is_refused(analyst: Signed, people: People, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "MOST_PIECE_BYTES", 100)
     token = _begin(analyst, people.project_id).json()["token"]
     assert _piece(analyst, token, 0, CONTENT).status_code == 413
