@@ -27,7 +27,8 @@ def render_item(type_: str, item: Any, autogen_context: Any) -> str | bool:
 def run() -> None:
     """Migrate on an engine without foreign keys, then check that none dangles."""
     url = context.config.get_main_option("sqlalchemy.url") or get_settings().resolved_database_url
-    with make_engine(url, foreign_keys=False).begin() as connection:
+    engine = make_engine(url, foreign_keys=False)
+    with engine.begin() as connection:
         context.configure(
             connection=connection,
             target_metadata=Base.metadata,
@@ -42,6 +43,7 @@ def run() -> None:
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
             if broken:
                 raise RuntimeError(f"rows lost their parents in a migration: {broken[:5]}")
+    engine.dispose()
 
 
 run()
