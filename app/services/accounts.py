@@ -21,7 +21,7 @@ from app.store.repositories import projects
 from app.store.repositories.accounts import HeldToken, SignedSession
 
 SHORTEST_PASSWORD = 10
-TOKEN_PREFIX = "flt_"
+API_PREFIX = "flt_"
 _TOUCH_EVERY = timedelta(hours=1)
 _WRONG = "The address or the password is wrong."
 
@@ -139,7 +139,7 @@ def create_token(session: Session, user: User, name: str) -> MadeToken:
     """
     if not name.strip():
         raise FieldError("name", "Name the token after what will use it, so that you know which one to revoke.")
-    secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    secret = API_PREFIX + secrets.token_urlsafe(32)
     token = ApiToken(user_id=user.id, name=name.strip()[:200], token_hash=_hash(secret), hint=secret[-4:])
     repository.add_token(session, token)
     repository.log(session, user.id, "token_made", subject=("api_token", token.id))

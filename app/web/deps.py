@@ -1,4 +1,4 @@
-"""What endpoints ask for: the database, the person, and access to objects. Membership is checked here and nowhere else."""
+"""What endpoints ask for: the database, the person, and access to objects. Membership is checked here only."""
 
 from __future__ import annotations
 
@@ -116,7 +116,9 @@ async def _given_token(request: Request) -> str:
     return given
 
 
-def verified(request: Request, who: Annotated[Signed, Depends(signed_in)], _: Annotated[None, Depends(protected)]) -> Signed:
+def verified(
+    request: Request, who: Annotated[Signed, Depends(signed_in)], _: Annotated[None, Depends(protected)]
+) -> Signed:
     """Return who asks, once the request is known to be meant."""
     if request.method not in _SAFE and not who.by_token:
         csrf.check(request, request.state.csrf_given)

@@ -10,6 +10,8 @@ from starlette.datastructures import FormData
 
 from app.errors import FaultlineError, FieldError
 
+_LOOK_BELOW = "Something below needs another look; all that you typed is still there."
+
 
 class Form(BaseModel):
     """The state of a page's form."""
@@ -30,12 +32,17 @@ class Form(BaseModel):
             if isinstance(value, str) and name not in hidden:
                 values.setdefault(name, []).append(value)
         form = cls(values=values)
-        if isinstance(error, FieldError):
-            form.errors[error.field] = error.message
-            form.message = "Something below needs another look; all that you typed is still there."
-        elif error is not None:
-            form.message = error.message
+        if error is not None:
+            form._mark(error, set(sent))
         return form
+
+    def _mark(self, error: FaultlineError, known: set[str]) -> None:
+        """Put the error beside its field, or above the form where the form has no such field."""
+        name = error.field if isinstance(error, FieldError) else ""
+        beside = next((field for field in (name, name.rpartition(".")[2]) if field in known), "")
+        if beside:
+            self.errors[beside] = error.message
+        self.message = _LOOK_BELOW if beside else error.message
 
     def value(self, name: str, default: object = "") -> str:
         """Return what was typed into a field, or its default."""

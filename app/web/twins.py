@@ -1,4 +1,4 @@
-"""Pages with twins: a function that returns a documented context is served as HTML at its path and as JSON at /api/v1."""
+"""Pages with twins: a function that returns a documented context is served as HTML and, below /api/v1, as JSON."""
 
 from __future__ import annotations
 

@@ -6,11 +6,13 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.web.deps import SESSION_COOKIE
 from tests.factories import PASSWORD
 
 EMAIL = "ada@example.org"
@@ -37,9 +39,18 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+@dataclass(frozen=True)
+class Site:
+    """A running server."""
+
+    address: str
+    session: str
+    """Token of a signed-in session."""
+
+
 @pytest.fixture(scope="module")
-def site(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server that shows a finished, a running and a failed run."""
+def site(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server that shows a finished, a running and a failed run."""
     import uvicorn
 
     from app.main import create_app
@@ -49,37 +60,33 @@ def site(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     shutil.copyfile(migrated, home / "faultline.db")
     with pytest.MonkeyPatch.context() as patch:
         enter(home, patch)
-        _fill()
+        session = _fill()
         server = uvicorn.Server(uvicorn.Config(create_app(), port=0, log_level="error", ws="none"))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         while not server.started:
             time.sleep(0.05)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
+        yield Site(f"http://127.0.0.1:{port}", session)
         server.should_exit = True
         thread.join(10)
         leave()
 
 
 @pytest.fixture
-def page(chromium: Any, site: str) -> Iterator[Any]:
-    """A browser's page, signed in; `page.errors` collects violations of the policy and script errors."""
-    context = chromium.new_context(viewport={"width": 390, "height": 844}, base_url=site)
+def page(chromium: Any, site: Site) -> Iterator[Any]:
+    """A telephone's page, signed in; `page.errors` collects violations of the policy and script errors."""
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, base_url=site.address)
+    context.add_cookies([{"name": SESSION_COOKIE, "value": site.session, "url": site.address}])
     page = context.new_page()
     page.errors = []
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     page.on("console", lambda said: page.errors.append(said.text) if said.type == "error" else None)
-    page.goto("/sign-in")
-    page.fill("#email", EMAIL)
-    page.fill("#password", PASSWORD)
-    page.click("button[type=submit]")
-    page.wait_for_url(site + "/")
     yield page
     context.close()
 
 
-def _fill() -> None:
+def _fill() -> str:
     from app.services import accounts
     from app.store.models import User
     from app.store.places import get_artifacts, get_blobs
@@ -96,3 +103,4 @@ def _fill() -> None:
         factories.create_log(session, "run", running.id, "Predicting")
         same = {"model_version_id": running.model_version_id, "dataset_id": running.dataset_id}
         factories.create_run(session, built.project_id, status="failed", error="The model returned NaN.", **same)
+        return accounts.start_session(session, owner).token

@@ -95,6 +95,16 @@ def test_pages_of_ones_own(client: TestClient, people: People, place: Place, pat
 
 
 @pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("path", ["/models/new", "/datasets/new", "/audits/new"])
+def test_forms_open_for_all_and_say_who_may_not_send_them(
+    client: TestClient, people: People, place: Place, path: str, role: str
+) -> None:
+    answer = people.sign_in(client, role).get(path)
+    assert answer.status_code == 200
+    assert ("you are a viewer" in answer.text) is (role in {"viewer", "outsider"})
+
+
+@pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("path", MEMBERS)
 def test_members_see_their_project(client: TestClient, people: People, place: Place, path: str, role: str) -> None:
     browser = people.sign_in(client, role)
@@ -157,7 +167,7 @@ def test_another_persons_token_does_not_fit(client: TestClient, people: People, 
 @pytest.mark.parametrize("path", ["/projects/{foreign_project}", "/runs/{foreign_run}", "/datasets/{foreign_dataset}"])
 def test_what_belongs_to_others_does_not_exist(client: TestClient, people: People, place: Place, path: str) -> None:
     owner = people.sign_in(client, "owner")
-    there, nowhere = owner.get(place.at(path)), owner.get(path.split("{")[0] + "99999")
+    there, nowhere = owner.get(place.at(path)), owner.get(path.partition("{")[0] + "99999")
     assert there.status_code == nowhere.status_code == 404
     assert "belongs to a project that you are not a member of" in there.text
 

@@ -47,7 +47,7 @@ def set_up(request: Request, session: Db, sent: SentForm) -> Response:
 
 
 @pages.html.get("/sign-in")
-def sign_in_form(request: Request, session: Db, next: str = "/") -> Response:  # noqa: A002 - the name in the URL
+def sign_in_form(request: Request, session: Db, next: str = "/") -> Response:
     """Show the sign-in form, or the setup where there is no account yet."""
     if accounts.is_empty(session):
         return RedirectResponse(url("/setup"), 303)

@@ -8,11 +8,11 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, Field
 
+from app.audits.pieces import Link
 from app.errors import UserError
 from app.services import projects as service
 from app.store.models import AuditRun
 from app.store.repositories import projects, runs
-from app.audits.pieces import Link
 from app.web.deps import Access, ProjectAccess, SentForm
 from app.web.forms import Form, text
 from app.web.pages.run_rows import RunRow, run_row
@@ -97,4 +97,6 @@ def _waiting(access: Access, project_ids: list[int]) -> list[Waiting]:
 def _unreviewed(run: AuditRun, slices: int) -> Waiting:
     words = "1 confirmed slice has" if slices == 1 else f"{slices} confirmed slices have"
     link = Link(text="Review", href=f"/runs/{run.id}")
-    return Waiting(text=f"{words} no verdict yet in “{run.name}”.", action=link, since=run.finished_at or run.created_at)
+    return Waiting(
+        text=f"{words} no verdict yet in “{run.name}”.", action=link, since=run.finished_at or run.created_at
+    )

@@ -108,7 +108,9 @@ def list_models(access: ProjectAccess, project: int | None = None, before: int |
     choice = scope(access, project, "/models")
     found = registry.page(access.session, choice.ids, before=before, limit=PAGE_ROWS)
     rows = [_row(*entry) for entry in found]
-    return ModelsPage(choice=choice, models=rows, next=choice.path(before=rows[-1].id) if len(rows) == PAGE_ROWS else "")
+    return ModelsPage(
+        choice=choice, models=rows, next=choice.path(before=rows[-1].id) if len(rows) == PAGE_ROWS else ""
+    )
 
 
 @pages.page("/models/new", NEW)
@@ -127,9 +129,7 @@ def upload_model(request: Request, access: ProjectAccess, sent: SentForm) -> Res
         files = received(access, project_id, sent, "files")
         with access.session.begin_nested():
             wanted = model_request(sent, model_id)
-            version = service.register_model(
-                access.session, project_id, access.user, wanted, service.stored(files)
-            )
+            version = service.register_model(access.session, project_id, access.user, wanted, service.stored(files))
     except UserError as error:
         form = Form.typed(sent, error)
         form.files["files"] = kept(files)
@@ -193,9 +193,7 @@ def _new(access: Access, project_id: int | None, model_id: int | None, form: For
     if model:
         options = [option for option in options if option.id == model.project_id]
     splits = [option for project in options for option in _splits(access, project)]
-    return NewModelPage(
-        model_id=model_id, name=model.name if model else "", projects=options, splits=splits, form=form
-    )
+    return NewModelPage(model_id=model_id, name=model.name if model else "", projects=options, splits=splits, form=form)
 
 
 def _splits(access: Access, project: ProjectOption) -> list[SplitOption]:

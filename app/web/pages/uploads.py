@@ -61,7 +61,10 @@ def progress(access: ProjectAccess, token: str) -> UploadState:
 
 @pages.api.patch("/uploads/{token}")
 def send(
-    access: ProjectAccess, token: str, offset: Annotated[int, Header(alias="Upload-Offset")], data: Annotated[bytes, Depends(piece)]
+    access: ProjectAccess,
+    token: str,
+    offset: Annotated[int, Header(alias="Upload-Offset")],
+    data: Annotated[bytes, Depends(piece)],
 ) -> UploadState:
     """Add the piece that begins at the byte in the header Upload-Offset; the body is the piece, at most 32 MiB."""
     upload = access.upload(token)
@@ -77,7 +80,6 @@ def finish(access: ProjectAccess, token: str) -> UploadState:
 
 def _state(upload: Upload) -> UploadState:
     offset = uploads.offset_of(upload)
-    state = UploadState(
+    return UploadState(
         token=upload.token, filename=upload.filename, size=upload.size, offset=offset, sha256=upload.sha256
     )
-    return state
