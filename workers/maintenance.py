@@ -1,4 +1,4 @@
-"""What the control worker does beside its flows: give the work of lost machines to others, forget old workflows."""
+"""What the control worker does beside its flows: work of lost machines, jobs that nothing works on, old remains."""
 
 from __future__ import annotations
 
@@ -6,26 +6,44 @@ import logging
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
+from app.services import queue
+from app.store.places import get_artifacts, get_blobs
+from app.store.repositories import jobs
 from app.store.repositories import workers as worker_rows
-from app.store.session import reading
+from app.store.repositories.jobs import Job
+from app.store.session import reading, transaction
 
 _LOG = logging.getLogger(__name__)
-EVERY_SECONDS = 60.0
+ENDED = {"ERROR": "failed", "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "failed", "CANCELLED": "cancelled"}
+_WHY = "It killed its worker again and again, and was set aside."
+_WORKFLOWS: dict[str, queue.Workflow] = {
+    "dataset": "import_dataset",
+    "model_version": "check_model",
+    "run": "audit_run",
+    "query": "answer_query",
+}
 
 
 class Maintenance:
-    """Called with every heartbeat; acts once a minute."""
+    """Called with every heartbeat; each duty has its own interval."""
 
     def __init__(self) -> None:
-        self._last = time.monotonic()
+        now = time.monotonic()
+        self._duties: list[tuple[float, Callable[[], object]]] = [
+            (60.0, recover_lost),
+            (60.0, close_abandoned),
+            (3600.0, sweep),
+        ]
+        self._last = [now] * len(self._duties)
 
     def tick(self) -> None:
         """Do what is due."""
-        if time.monotonic() - self._last < EVERY_SECONDS:
-            return
-        self._last = time.monotonic()
-        recover_lost()
+        for i, (seconds, duty) in enumerate(self._duties):
+            if time.monotonic() - self._last[i] >= seconds:
+                self._last[i] = time.monotonic()
+                duty()
 
 
 def recover_lost() -> list[str]:
@@ -41,3 +59,19 @@ def recover_lost() -> list[str]:
         command = [sys.executable, "-m", "workers.main", "--role", "recover", "--executor", executor_id]
         subprocess.run(command, check=False, timeout=120)  # noqa: S603 - our own module
     return gone
+
+
+def close_abandoned() -> list[Job]:
+    """End the rows of jobs that the engine has given up; return them."""
+    with transaction() as session:
+        abandoned = []
+        for job in jobs.active(session):
+            word = queue.status(session, queue.workflow_id(_WORKFLOWS[job.type], job.id, job.attempt))
+            if word in ENDED and jobs.finish(session, job, ENDED[word], _WHY if ENDED[word] == "failed" else ""):
+                abandoned.append(job)
+    return abandoned
+
+
+def sweep() -> int:
+    """Remove what killed writers left in the stores."""
+    return get_artifacts().sweep() + get_blobs().sweep()

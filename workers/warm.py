@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _lock = threading.Lock()
 _child: tuple[str, Sandbox] | None = None
+_place = "here"
 
 
 def limits() -> Limits:
@@ -28,9 +29,16 @@ def limits() -> Limits:
     return Limits(seconds=settings.child_seconds, memory_bytes=settings.child_memory_bytes)
 
 
+def settle(identity: str) -> None:
+    """Give this worker's sandboxes a place of their own, emptied of what a killed predecessor left there."""
+    global _place  # noqa: PLW0603 - one worker per process
+    _place = identity
+    shutil.rmtree(get_settings().home / "sandbox" / identity, ignore_errors=True)
+
+
 def new_sandbox(readable: Sequence[Path], device: str) -> Sandbox:
     """Return a sandbox with a fresh private folder; the caller hands it to `drop`."""
-    home = get_settings().home / "sandbox"
+    home = get_settings().home / "sandbox" / _place
     home.mkdir(parents=True, exist_ok=True)
     return Sandbox(Path(tempfile.mkdtemp(dir=home)), limits(), readable=readable, device=device)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib
 import logging
 import os
 import signal
@@ -16,7 +17,7 @@ from app.services import keys, queue
 from app.settings import get_settings
 from app.store.repositories import workers as worker_rows
 from app.store.session import transaction
-from workers import engine
+from workers import engine, warm
 from workers.device import gpu_count
 from workers.maintenance import Maintenance
 
@@ -36,7 +37,8 @@ def run_worker(role: str, index: int, executor_id: str = "") -> int:
         if not _taken(lock):
             _LOG.error("another worker is %s already", identity)
             return 1
-        device = _choose_device(role, index)
+        device = choose_device(role, index)
+        warm.settle(identity)
         _announce(identity, role, device)
         engine.launch(role, identity, device)
         if role == "recover":
@@ -44,6 +46,8 @@ def run_worker(role: str, index: int, executor_id: str = "") -> int:
             told.wait(3.0)
             _withdraw(identity)
         else:
+            if role != "control":
+                warm_up()
             _work(identity, role, told)
     _leave()
     return 0
@@ -69,14 +73,20 @@ def _leave() -> None:
     os._exit(0)
 
 
-def _choose_device(role: str, index: int) -> str:
-    """Pin a GPU worker to its device before torch is imported."""
+def choose_device(role: str, index: int) -> str:
+    """Pin a GPU worker to its device before torch is imported; return cuda or cpu."""
     if role == "gpu" or (role == "all" and gpu_count()):
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(index))
+        visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible[index % len(visible)] if visible else str(index)
         return "cuda"
     if role == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     return "cpu"
+
+
+def warm_up() -> None:
+    """Import what the first question would otherwise wait for, beside the start."""
+    threading.Thread(target=importlib.import_module, args=("torch",), name="warm-up", daemon=True).start()
 
 
 def _announce(identity: str, role: str, device: str) -> None:

@@ -56,6 +56,10 @@ def note(home: Path, line: str) -> None:
 if __name__ == "__main__":
     audits.kinds()[AUDIT.name] = dataclasses.replace(AUDIT, needs_embeddings=False)
     execute.STAGES["predict"] = "tests.acceptance.worker:predict"
+    if parser().parse_args().role:
+        from workers import worker
+
+        worker.warm_up = lambda: None
     if parser().parse_args().role is None:
         sys.exit(supervisor.Supervisor(get_settings(), module="tests.acceptance.worker").run())
     sys.exit(main())

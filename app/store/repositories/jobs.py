@@ -171,6 +171,15 @@ def wanted(session: Session, job: Job) -> bool:
     return session.scalar(select(rows.id).where(*_current(job))) is not None
 
 
+def active(session: Session) -> list[Job]:
+    """Return the jobs that are queued or running."""
+    found = []
+    for type_, rows in TABLES.items():
+        attempt = AuditRun.attempt if rows is AuditRun else literal(0)
+        found += [Job(type_, *row) for row in session.execute(select(rows.id, attempt).where(rows.status.in_(ACTIVE)))]
+    return found
+
+
 def engine_status(session: Session, workflow_id: str, schema: str) -> str | None:
     """The job engine's own word on a workflow; its tables lie beside ours on SQLite, in `schema` on PostgreSQL."""
     place = None if session.get_bind().dialect.name == "sqlite" else schema
