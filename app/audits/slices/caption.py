@@ -14,10 +14,15 @@ from app.audits.slices.measure import rate
 from app.audits.slices.rows import Ints, Rows
 from app.audits.slices.schema import CaptionScore, Params
 from app.audits.slices.vocabulary import DEFAULT_NOUN, Words, words
+from app.numerics.caption_choice import match_contrast, preferred_order
 from app.numerics.captions import CaptionText, caption_bank, caption_scores, displacements, fill, top_matches
 
 TOP_K = (20, 50, 100)
 MOST_PER_WORD = 3
+SHORTLIST = 300
+LEAST_Z = 2.0
+"""A caption that meaningless ones reach this easily does not become a title."""
+MOST_FIT = 5_000
 LEAD = "a photo of "
 Encode = Callable[[Sequence[str]], np.ndarray]
 
@@ -46,19 +51,27 @@ class Captioner:
         """Captions in the banks that were made."""
         return sum(len(bank.captions) for bank in self._banks.values())
 
-    def describe(self, direction: np.ndarray, class_index: int, most: int) -> list[CaptionScore]:
-        """Return the captions that point best along a direction, with the evidence of confirm rows.
+    def describe(self, direction: np.ndarray, class_index: int, members: Ints, most: int) -> list[CaptionScore]:
+        """Return the captions that say best what a direction points to, with the evidence of confirm rows.
+
+        Captions that point along the direction are ordered by how far the fit rows among `members` match them better
+        than the other fit rows of the class.
 
         Args:
             direction: float [d] in the standardised image space.
             class_index: class whose confirm rows speak.
+            members: positions of the rows that the direction points to; only fit rows among them are used.
             most: how many captions.
         """
         bank = self._bank(self._nouns[class_index])
         if not bank.captions:
             return []
         z = caption_scores(torch.from_numpy(direction.astype(np.float32))[None], bank.moves, bank.null_moves)[0]
-        chosen = _distinct(bank.captions, z, most)
+        likely = _shortlist(z)
+        contrast = self._contrast(bank.moves[likely], class_index, members)
+        spoken = [bank.captions[i] for i in likely]
+        order = preferred_order(contrast, [len(caption.words) or 1 for caption in spoken])
+        chosen = [likely[i] for i in _distinct(spoken, order, most)]
         return self._evidence(bank, z, chosen, class_index)
 
     def move(self, sentence: str, class_index: int | None) -> Tensor:
@@ -66,6 +79,12 @@ class Captioner:
         noun = self._nouns[class_index] if class_index is not None else DEFAULT_NOUN
         text = torch.from_numpy(self._encode([sentence, self._reference(noun)]))
         return displacements(text[:1], text[1], self._rows.std)[0]
+
+    def _contrast(self, moves: Tensor, class_index: int, members: Ints) -> Tensor:
+        positions = self._rows.of_class(class_index)
+        fit = positions[self._rows.fit[positions]][:MOST_FIT]
+        inside = torch.from_numpy(np.isin(fit, members))
+        return match_contrast((self._rows.features(fit) @ moves.T.to(self._rows.device)).cpu(), inside)
 
     def _evidence(self, bank: Bank, z: Tensor, chosen: Sequence[int], class_index: int) -> list[CaptionScore]:
         positions = self._rows.of_class(class_index)
@@ -109,19 +128,25 @@ class Captioner:
         return [nouns[i] for i in closest.tolist()]
 
 
-def title_of(captions: Sequence[CaptionScore], least_z: float) -> str:
+def title_of(captions: Sequence[CaptionScore]) -> str:
     """Return the best caption as a title, without its lead; empty when none points clearly along the direction."""
-    if not captions or captions[0].z < least_z:
+    if not captions or captions[0].z < LEAST_Z:
         return ""
     text = captions[0].text.removeprefix(LEAD)
     return text[:1].upper() + text[1:]
 
 
-def _distinct(captions: Sequence[CaptionText], z: Tensor, most: int) -> list[int]:
-    """The best captions, each word in at most three of them, so that the list says several things."""
+def _shortlist(z: Tensor) -> list[int]:
+    """The captions that point most clearly along the direction, best first."""
+    order: list[int] = z.argsort(descending=True, stable=True)[:SHORTLIST].tolist()
+    return [i for i in order if z[i] >= LEAST_Z] or order[:1]
+
+
+def _distinct(captions: Sequence[CaptionText], order: Sequence[int], most: int) -> list[int]:
+    """The first captions in order, each word in at most three of them, so that the list says several things."""
     used: dict[str, int] = {}
     chosen: list[int] = []
-    for i in z.argsort(descending=True).tolist():
+    for i in order:
         pieces = captions[i].words
         if all(used.get(piece, 0) < MOST_PER_WORD for piece in pieces):
             chosen.append(i)

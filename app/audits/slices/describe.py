@@ -16,8 +16,7 @@ from app.audits.slices.schema import ClassSummary, Params, SliceMetrics
 
 PER_SLICE = 8
 PER_CLASS = 4
-LEAST_Z = 2.0
-"""A caption that meaningless ones reach this easily does not become a title."""
+SIDE_SHARE = 0.25
 
 
 def describe(inputs: Inputs) -> Result:
@@ -30,7 +29,8 @@ def describe(inputs: Inputs) -> Result:
     classes = [_with_slices(ClassSummary.model_validate(c), findings) for c in summary["classes"]]
     if captioner:
         directions = np.load(folder / "class_directions.npy")
-        classes = [_captioned(c, captioner, directions[c.index]) for c in classes]
+        decision = np.load(folder / "decision.npy", mmap_mode="r")
+        classes = [_captioned(c, captioner, directions[c.index], _sides(rows, decision, c.index)) for c in classes]
     return Result(
         summary={
             "classes": [c.model_dump(mode="json") for c in classes],
@@ -49,7 +49,7 @@ def _findings(inputs: Inputs, rows: Rows, folder: Path, captioner: Captioner | N
     for i, (texts, class_index, metrics, positions) in enumerate(candidates):
         inputs.progress(0.8 * i / len(candidates), "Describing slices")
         if captioner:
-            metrics.captions = captioner.describe(directions[i], class_index, PER_SLICE)
+            metrics.captions = captioner.describe(directions[i], class_index, positions, PER_SLICE)
         drafts.append(_draft(rows, i, texts, class_index, metrics, positions))
     return drafts
 
@@ -62,7 +62,7 @@ def _draft(
         subject="slice",
         key=texts["key"],
         method=texts["method"],
-        title=texts["note"] or title_of(metrics.captions, LEAST_Z) or plain,
+        title=texts["note"] or title_of(metrics.captions) or plain,
         evidence="confirmed" if texts["evidence"] == "confirmed" else "insufficient",
         metrics=metrics.model_dump(mode="json"),
         class_index=class_index,
@@ -75,13 +75,26 @@ def _with_slices(entry: ClassSummary, findings: list[FindingDraft]) -> ClassSumm
     return entry.model_copy(update={"slices": [f.key for f in findings if f.class_index == entry.index]})
 
 
-def _captioned(entry: ClassSummary, captioner: Captioner, easy: np.ndarray) -> ClassSummary:
+def _captioned(
+    entry: ClassSummary, captioner: Captioner, easy: np.ndarray, sides: tuple[np.ndarray, np.ndarray]
+) -> ClassSummary:
     if not entry.fitted:
         return entry
-    hard = captioner.describe(-easy, entry.index, PER_CLASS)
     return entry.model_copy(
-        update={"hard_captions": hard, "easy_captions": captioner.describe(easy, entry.index, PER_CLASS)}
+        update={
+            "hard_captions": captioner.describe(-easy, entry.index, sides[0], PER_CLASS),
+            "easy_captions": captioner.describe(easy, entry.index, sides[1], PER_CLASS),
+        }
     )
+
+
+def _sides(rows: Rows, decision: np.ndarray, class_index: int) -> tuple[np.ndarray, np.ndarray]:
+    """The hardest and the easiest quarter of the class's fit rows, as positions."""
+    positions = rows.of_class(class_index)
+    fit = positions[rows.fit[positions]]
+    order = fit[np.argsort(decision[fit], kind="stable")]
+    quarter = int(SIDE_SHARE * len(order))
+    return order[:quarter], order[len(order) - quarter :]
 
 
 def _notes(captioner: Captioner | None, params: Params) -> list[str]:
