@@ -84,7 +84,7 @@ def test_the_report_card_counts_its_rows(results: Results) -> None:
     html = results.signed().get(results.run).text
     assert f"{100 * (1 - rows.wrong.mean()):.1f}" in html
     assert f"5 candidate slices were tested on {rows.confirm.sum():,} images that no step of the search saw." in html
-    assert "at most 5 % are expected to be chance" in html
+    assert "at most 5\N{NO-BREAK SPACE}% are expected to be chance" in html
     assert "You can trust the top of the list." in html
 
 
@@ -93,7 +93,7 @@ def test_a_slice_states_its_evidence_in_words(results: Results) -> None:
     inside = rows.where(2, "white", "grass") & rows.confirm
     k, n = int((rows.wrong & inside).sum()), int(inside.sum())
     html = results.signed().get(results.slice()).text
-    assert f"On {n} confirm images the model is wrong on {k} of {n} ({100 * k / n:.0f} %," in html
+    assert f"On {n} confirm images the model is wrong on {k} of {n} ({100 * k / n:.0f}\N{NO-BREAK SPACE}%," in html
     assert "Exact test p &lt; 0.0001; corrected for all slices that were looked at, q &lt; 0.0001." in html
 
 

@@ -16,7 +16,7 @@ METHOD_NAMES = {
 def percent(value: float) -> str:
     """`0.674` → `67 %`; below 10 % with one decimal where it says more."""
     shown = f"{100 * value:.1f}" if value < 0.0995 else f"{100 * value:.0f}"
-    return f"{shown.removesuffix('.0')} %"
+    return f"{shown.removesuffix('.0')}\N{NO-BREAK SPACE}%"
 
 
 def small(value: float) -> str:
@@ -29,7 +29,8 @@ def small(value: float) -> str:
 def rate_words(rate: Rate) -> str:
     """`22 of 26 (85 %, 95 % interval 66–94 %)`."""
     return (
-        f"{rate.k:,} of {rate.n:,} ({percent(rate.value)}, 95 % interval {rate.low * 100:.0f}–{rate.high * 100:.0f} %)"
+        f"{rate.k:,} of {rate.n:,} ({percent(rate.value)}, 95\N{NO-BREAK SPACE}% interval "
+        f"{rate.low * 100:.0f}–{rate.high * 100:.0f}\N{NO-BREAK SPACE}%)"
     )
 
 

@@ -119,7 +119,7 @@ def class_page(access: ProjectAccess, run_id: int, index: int, chosen: Filter) -
 
 
 class _Counted(NamedTuple):
-    index: int
+    number: int
     name: str
     n: int
     errors: int
@@ -138,9 +138,9 @@ def _counted(reader: LiveReader) -> list[_Counted]:
 
 def _row(reader: LiveReader, row: _Counted) -> ClassRow:
     return ClassRow(
-        index=row.index,
+        index=row.number,
         name=row.name,
-        href=reader.link(Subject("class", reader.run_id, row.index)),
+        href=reader.link(Subject("class", reader.run_id, row.number)),
         errors=estimate(row.errors, row.n),
         slices=row.slices,
     )

@@ -6,7 +6,8 @@ from pydantic import BaseModel, Field
 
 from app.errors import Conflict
 from app.store.models import AuditRun
-from app.web.deps import Access, Role
+from app.store.repositories.projects import Role
+from app.web.deps import Access
 from app.web.reader import LiveReader
 
 
