@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 
 from app.services import queue
 from app.store.models import AuditRun, Dataset, Query
 from app.store.repositories import jobs
 from app.store.repositories.jobs import Job, StagePlan
-from app.store.session import reading, transaction
+from app.store.session import get_engine, reading, transaction
 from tests.workers import build
 from workers import maintenance
 
@@ -44,6 +46,13 @@ def stage(run: AuditRun, name: str = "predict"):
 def status(run: AuditRun) -> str:
     with reading() as session:
         return session.get_one(AuditRun, run.id).status
+
+
+def undone(act: Callable[[Session], object]) -> None:
+    """Act in a transaction that is rolled back."""
+    with Session(get_engine()) as session:
+        act(session)
+        session.rollback()
 
 
 def test_counter_starts_at_what_was_cached_and_never_passes_its_total(run: AuditRun) -> None:
@@ -135,9 +144,7 @@ def test_log_lines_come_in_order_and_by_page(run: AuditRun) -> None:
 
 
 def test_submission_is_part_of_the_transaction(run: AuditRun) -> None:
-    with pytest.raises(RuntimeError, match="no"), transaction() as session:
-        queue.enqueue(session, "audit_run", run.id)
-        raise RuntimeError("no")
+    undone(lambda session: queue.enqueue(session, "audit_run", run.id))
     with reading() as session:
         assert queue.status(session, f"run-{run.id}-0") is None
     for _ in range(2):
@@ -150,10 +157,7 @@ def test_submission_is_part_of_the_transaction(run: AuditRun) -> None:
 def test_cancel_reaches_the_engine_with_the_commit(run: AuditRun) -> None:
     with transaction() as session:
         job = queue.enqueue(session, "audit_run", run.id)
-    with pytest.raises(RuntimeError, match="no"), transaction() as session:
-        jobs.request_cancel(session, run.id)
-        queue.cancel(session, job)
-        raise RuntimeError("no")
+    undone(lambda session: queue.cancel(session, job))
     with reading() as session:
         assert queue.status(session, job) == "ENQUEUED"
     with transaction() as session:
