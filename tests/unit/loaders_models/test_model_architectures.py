@@ -10,7 +10,7 @@ from torch import nn
 from app.errors import UserError
 from app.loaders.models import architectures, cifar_resnet
 from app.loaders.models.cifar_resnet import BasicBlock, CifarResNet
-from app.loaders.models.formats.safetensors import load
+from app.loaders.models.formats.safetensors import ModuleBackend, load
 from app.loaders.models.layers import LAYERS as KNOWN
 from app.loaders.models.layers import build_layers
 from app.loaders.models.runtime import load_model
@@ -162,6 +162,23 @@ def test_half_precision_weights_run_in_single(tmp_path):
     model = load_model(path, spec_for("safetensors"))
     x = torch.rand(2, 3, 8, 8)
     assert torch.allclose(model.predict(x)[0], net(x), atol=1e-2)
+
+
+def test_networks_that_flatten_with_view_run_in_plain_order():
+    class Viewing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.linear = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(256, 3)
+
+        def forward(self, x):
+            return self.linear(self.conv(x).view(-1, 256))
+
+    torch.manual_seed(0)
+    net, x = Viewing(), torch.rand(2, 3, 8, 8)
+    expected = net(x).detach()
+    backend = ModuleBackend(net, CPU, torch.float32)
+    for _ in range(2):
+        assert torch.allclose(backend.run(x)[0], expected, atol=1e-6)
 
 
 def test_an_empty_or_damaged_file(tmp_path):

@@ -33,7 +33,7 @@ class ExportBackend:
     def run(self, images: Tensor) -> tuple[Any, Tensor | None]:
         """See `Backend`."""
         with torch.autocast(images.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            raw = self._module(images)
+            raw = self._module(images.contiguous())
         if not self.shows_features:
             return raw, None
         *outputs, features = raw

@@ -22,7 +22,7 @@ class ModuleBackend:
     fixed_batch: int | None = None
 
     def __init__(self, model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-        self._layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+        self._layout = torch.channels_last
         self._model = model.eval().requires_grad_(False).to(device).to(memory_format=self._layout)
         self._autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
         self._seen: list[Tensor] = []
@@ -32,13 +32,24 @@ class ModuleBackend:
 
     def run(self, images: Tensor) -> tuple[Any, Tensor | None]:
         """See `Backend`."""
-        self._seen.clear()
-        with self._autocast:
-            raw = self._model(images.contiguous(memory_format=self._layout))
+        try:
+            raw = self._forward(images)
+        except RuntimeError as error:
+            if "view size" not in str(error) or self._layout is torch.contiguous_format:
+                raise
+            # Some networks flatten with `view`, which only the plain order of memory allows.
+            self._layout = torch.contiguous_format
+            self._model.to(memory_format=self._layout)
+            raw = self._forward(images)
         if not self._seen:
             return raw, None
         features = self._seen.pop()
         return raw, features.float() if features.ndim == 2 and len(features) == len(images) else None
+
+    def _forward(self, images: Tensor) -> Any:
+        self._seen.clear()
+        with self._autocast:
+            return self._model(images.contiguous(memory_format=self._layout))
 
     def _see(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._seen[:] = inputs[:1]

@@ -35,6 +35,7 @@ class ScriptBackend:
 
     def run(self, images: Tensor) -> tuple[Any, Tensor | None]:
         """See `Backend`."""
+        images = images.contiguous()
         if self._tapped is None:
             return self._plain(images), None
         raw, features = self._tapped(images)
