@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from app.store.models import (
     AuditRun,
     Dataset,
     DatasetSplit,
+    Finding,
     LogLine,
     Membership,
     Model,
@@ -132,6 +134,13 @@ def create_run(session: Session, project_id: int, **fields: Any) -> AuditRun:
         fields["dataset_id"] = create_dataset(session, project_id).id
     values = {"name": "Feathers on Garden", "split": "test", "encoder": "scenes", "seed": 0, "kinds": ["slices"]}
     return _stored(session, AuditRun(project_id=project_id, **{**values, **fields}))
+
+
+def create_slice(session: Session, run_id: int, evidence: str = "confirmed") -> Finding:
+    """Store a slice."""
+    key = f"slice-{secrets.token_hex(4)}"
+    words = {"kind": "slices", "subject": "slice", "method": "direction", "title": "a white cat on grass"}
+    return _stored(session, Finding(run_id=run_id, key=key, class_index=0, evidence=evidence, **words))
 
 
 def create_stage(session: Session, subject: str, subject_id: int, **fields: Any) -> Stage:

@@ -87,8 +87,8 @@ def register_model(
     claim = request.claim.model_copy(update={"given": _given(request)})
     version = ModelVersion(
         model_id=model.id,
-        format=spec.format,
-        spec=spec.model_dump(mode="json"),
+        format=spec["format"],
+        spec=spec,
         claim=claim.model_dump(mode="json"),
         created_by=user.id if user else None,
     )
@@ -153,19 +153,21 @@ def _format(request: ModelRequest, files: Sequence[Stored]) -> str:
     return kind
 
 
-def _spec(request: ModelRequest, kind: str) -> ModelSpec:
+def _spec(request: ModelRequest, kind: str) -> dict[str, Any]:
+    """Return the JSON of a `ModelSpec`; an architecture that was left open stays empty until the file is inspected."""
+    architecture = _architecture(request.architecture)
     raw: dict[str, Any] = {
         "format": kind,
-        "architecture": _architecture(request.architecture),
+        "architecture": architecture or "to be found in the file",
         "preprocessing": request.preprocessing,
         "classes": request.classes,
         "outputs": request.outputs or "logits",
     }
     try:
-        return ModelSpec.model_validate(raw)
+        return ModelSpec.model_validate(raw).model_dump(mode="json") | {"architecture": architecture}
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "architecture"
+        place = ".".join(str(part) for part in first["loc"])
         raise FieldError(place, first["msg"].removeprefix("Value error, ") + ".") from error
 
 

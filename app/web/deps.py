@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, NamedTuple, TypeAlias, TypeVar
 
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
@@ -13,7 +13,7 @@ from starlette.datastructures import FormData
 
 from app.errors import Forbidden, NotFound, Unauthenticated
 from app.services import accounts
-from app.services.projects import RANK, Role
+from app.services.projects import RANK
 from app.store.models import (
     AuditRun,
     Dataset,
@@ -31,6 +31,7 @@ from app.store.session import reading, transaction
 from app.web import csrf
 
 T = TypeVar("T")
+Role: TypeAlias = projects.Role
 SESSION_COOKIE = "faultline_session"
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 

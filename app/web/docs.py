@@ -57,7 +57,7 @@ def _endpoint(method: str, path: str, operation: dict[str, Any]) -> Endpoint:
     return Endpoint(
         method=method.upper(),
         path=path,
-        summary=operation.get("summary", ""),
+        summary=(operation.get("description") or operation.get("summary", "")).partition("\n")[0],
         parameters=[
             Parameter(name=p["name"], place=p["in"], required=p.get("required", False))
             for p in operation.get("parameters", [])

@@ -65,9 +65,7 @@ def test_focus_is_visible_all_the_way(page: Any) -> None:
     seen = 0
     for _ in range(12):
         page.keyboard.press("Tab")
-        style = page.evaluate(
-            "(e => [e.tagName, getComputedStyle(e).outlineStyle, getComputedStyle(e).outlineWidth])(document.activeElement)"
-        )
+        style = page.evaluate(FOCUS)
         if style[0] != "BODY":
             assert style[1] != "none", style
             assert style[2] != "0px", style

@@ -117,10 +117,17 @@ def test_a_model_comes_with_the_form(analyst: Signed, people: People) -> None:
     assert "preprocessing.std" not in twin["given"]
 
 
+def test_an_architecture_left_open_is_looked_for_in_the_file(analyst: Signed, people: People) -> None:
+    files = [("files", ("a.safetensors", safetensors()))]
+    answer = analyst.post("/models/new", _model_form(people, architecture=""), files=files)
+    twin = analyst.get("/api/v1" + answer.headers["location"]).json()
+    assert twin["architecture"] == ""
+    assert twin["status"] == "queued"
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"architecture": ""}, "name the architecture"),
         ({"accuracy": "lots"}, "is not a number"),
         ({"classes": "finch\nfinch"}, "occurs twice"),
         ({"mean": "0.5, 0.5"}, "one per channel"),
