@@ -15,21 +15,28 @@ AROUND = {"user", "csrf_token", "csrf_input", "theme", "path"}
 PAGES = all_pages()
 
 
-def _needed(template: str) -> set[str]:
-    """Return the names that a template takes from its context; Jinja counts imports as undeclared inside blocks."""
+def _needed(template: str) -> tuple[set[str], set[str]]:
+    """Return the names that a template and its frames take from their context, and those that they make themselves.
+
+    Jinja counts what is imported at the top as undeclared inside blocks.
+    """
     source, _, _ = environment().loader.get_source(environment(), template)
     tree = environment().parse(source)
-    imported = {
-        name if isinstance(name, str) else name[1] for node in tree.find_all(nodes.FromImport) for name in node.names
-    }
-    stored = {name.name for name in tree.find_all(nodes.Name) if name.ctx in {"store", "param"}}
-    return meta.find_undeclared_variables(tree) - imported - stored
+    made = {name if isinstance(name, str) else name[1] for n in tree.find_all(nodes.FromImport) for name in n.names}
+    made |= {node.name for node in tree.find_all(nodes.Macro)}
+    made |= {name.name for name in tree.find_all(nodes.Name) if name.ctx in {"store", "param"}}
+    used = meta.find_undeclared_variables(tree)
+    for frame in tree.find_all(nodes.Extends):
+        above_used, above_made = _needed(frame.template.value)
+        used, made = used | above_used, made | above_made
+    return used, made
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)
 def test_the_template_uses_documented_fields_only(page: Page) -> None:
     known = set(page.context.model_fields) | set(page.context.model_computed_fields)
-    used = _needed(page.template) - AROUND - set(environment().globals)
+    needed, made = _needed(page.template)
+    used = needed - made - AROUND - set(environment().globals)
     assert used <= known, f"{page.template} uses {sorted(used - known)}"
 
 
