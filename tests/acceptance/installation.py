@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import text
 
 from app.services import queue
 from app.store.artifacts import artifact_key
@@ -45,6 +46,12 @@ class Installation:
         command = [sys.executable, "-m", "tests.acceptance.worker"]
         with (self.home / "workers.log").open("ab") as log:
             self.tree = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+    def worker(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start one worker without a supervisor."""
+        command = [sys.executable, "-m", "tests.acceptance.worker", *arguments]
+        with (self.home / "workers.log").open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log)
 
     def kill(self) -> None:
         """kill -9 of all processes at once."""
@@ -105,11 +112,35 @@ class Installation:
         lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
         return collections.Counter(int(start) for word, run, start in lines if (word, int(run)) == (what, run_id))
 
-    def worker_pid(self, role: str) -> int:
-        """The process id of a live worker that has something of this role to do."""
+    def wait_running(self, run_id: int, name: str) -> None:
+        """Wait until a stage of the run is under way."""
+
+        def running() -> bool:
+            stage = self.stages(run_id).get(name)
+            return stage is not None and stage.status == "running" and self.pending() > 0
+
+        await_that(running, 60, lambda: self.complaint(run_id))
+
+    def pending(self) -> int:
+        """How many units workers hold at this moment."""
         with reading() as session:
-            pids = [w.process_id for w in session.query(Worker).filter(Worker.role == role)]
-        return next(pid for pid in pids if Path(f"/proc/{pid}").exists())
+            schema = "" if session.get_bind().dialect.name == "sqlite" else f"{queue.SCHEMA}."
+            held = text(f"SELECT count(*) FROM {schema}workflow_status WHERE status='PENDING' AND name='run_unit'")
+            return int(session.scalar(held) or 0)
+
+    def wait_for_workers(self) -> None:
+        """Wait until a control worker and a CPU worker are there."""
+        await_that(lambda: bool(self.worker_pids("cpu") and self.worker_pids("control")), 60, lambda: "no workers")
+
+    def worker_pids(self, role: str) -> list[int]:
+        """The process ids of the live workers of a role."""
+        with reading() as session:
+            pids = [worker.process_id for worker in session.query(Worker).filter(Worker.role == role)]
+        return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+    def worker_pid(self, role: str) -> int:
+        """The process id of a live worker of a role."""
+        return self.worker_pids(role)[0]
 
     def complaint(self, run_id: int) -> str:
         """What a failed wait should show."""

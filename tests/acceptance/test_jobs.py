@@ -7,36 +7,33 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from app.services import queue
-from app.store.models import Stage
+from app.store.models import Stage, Worker
+from app.store.models.base import utcnow
 from app.store.places import get_artifacts
 from app.store.repositories import jobs
 from app.store.repositories.jobs import Job, StagePlan
 from app.store.session import reading, transaction
 from tests.acceptance.installation import SHARD_ROWS, SHARDS, Installation
+from workers import maintenance
 
 pytestmark = pytest.mark.acceptance
 EVERY_SHARD_ONCE = dict.fromkeys(range(0, SHARD_ROWS * SHARDS, SHARD_ROWS), 1)
 
 
-def test_killed_worker(place: Installation) -> None:
+def test_killed_workers(place: Installation) -> None:
+    """First the one that computes, in the middle of a shard; then the one that leads."""
     place.knobs(seconds=0.3)
     run = place.new_run()
     place.wait_written(run.id, 2)
     os.kill(place.worker_pid("cpu"), signal.SIGKILL)
-    assert place.wait(run.id, "succeeded", "failed").error == ""
-    assert place.written(run.id) == EVERY_SHARD_ONCE
-
-
-def test_killed_control_worker(place: Installation) -> None:
-    place.knobs(seconds=0.3)
-    run = place.new_run()
-    place.wait_written(run.id, 2)
+    place.wait_written(run.id, 4)
     os.kill(place.worker_pid("control"), signal.SIGKILL)
     assert place.wait(run.id, "succeeded", "failed").error == ""
     assert place.written(run.id) == EVERY_SHARD_ONCE
@@ -127,3 +124,34 @@ def test_supervisor_ends_its_workers(place: Installation) -> None:
     assert place.stop() == 0
     assert not any(Path(f"/proc/{pid}/exe").exists() for pid in pids)
     place.start()
+
+
+def test_work_of_a_lost_machine_is_given_to_others(place: Installation) -> None:
+    """A worker of a name that nobody will start again dies in the middle of a shard."""
+    place.wait_for_workers()
+    assert place.stop() == 0
+    place.knobs(seconds=60)
+    run = place.new_run()
+    lost = place.worker("--role", "all", "--executor", "lost-machine")
+    place.wait_running(run.id, "predict")
+    lost.kill()
+    lost.wait()
+    place.knobs(seconds=0.02)
+    place.start()
+    time.sleep(1.0)
+    assert place.run(run.id).status == "running"
+    with transaction() as session:
+        session.get_one(Worker, "lost-machine").heartbeat_at = utcnow() - timedelta(minutes=10)
+    assert maintenance.recover_lost() == ["lost-machine"]
+    assert place.wait(run.id, "succeeded", "failed").error == ""
+    assert place.written(run.id) == EVERY_SHARD_ONCE
+    with reading() as session:
+        assert session.get(Worker, "lost-machine") is None
+
+
+def test_two_workers_never_share_a_name(place: Installation) -> None:
+    place.wait_for_workers()
+    with reading() as session:
+        taken = next(worker.executor_id for worker in session.query(Worker) if worker.role == "control")
+    second = place.worker("--role", "control", "--executor", taken)
+    assert second.wait(60) == 1

@@ -60,6 +60,7 @@ if __name__ == "__main__":
         from workers import worker
 
         worker.warm_up = lambda: None
+        worker.LOCK_SECONDS = 3.0
     if parser().parse_args().role is None:
         sys.exit(supervisor.Supervisor(get_settings(), module="tests.acceptance.worker").run())
     sys.exit(main())
