@@ -82,19 +82,21 @@ class LoadedModel:
             try:
                 with torch.inference_mode():
                     self._scores(self._zeros(size))
-            except (RuntimeError, UserError, TypeError, ValueError, IndexError) as error:
+            except Exception as error:  # a network may raise anything
                 first = first or error
                 continue
-            self._fixed = None if size == 2 else size
+            self._fixed = None if size == 2 or (first and is_out_of_memory(first)) else size
             return
         assert first is not None
-        raise (
-            first
-            if isinstance(first, UserError)
-            else UserError(
-                f"The network does not take images of {self._wanted()}: {str(first).strip().splitlines()[-1][:300]}"
-            )
-        ) from first
+        raise self._no_batch(first) from first
+
+    def _no_batch(self, error: Exception) -> UserError:
+        if isinstance(error, UserError):
+            return error
+        if is_out_of_memory(error):
+            return UserError(f"There is not enough memory for one image of {self._wanted()} on {self.device}.")
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
+        return UserError(f"The network does not take images of {self._wanted()}: {reason}")
 
     def _wanted(self) -> str:
         steps = self.spec.preprocessing

@@ -68,6 +68,43 @@ def test_other_errors_are_not_taken_for_memory():
     assert not is_out_of_memory(RuntimeError("division by zero"))
 
 
+class Picky:
+    """A backend that takes no image at all, each time with another exception."""
+
+    fixed_batch = None
+
+    def __init__(self, error):
+        self.error = error
+
+    def run(self, images):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            AssertionError("Input height (8) doesn't match model (224)"),
+            "does not take images of 3 × 8 × 8: Input height",
+        ),
+        (RuntimeError(""), "does not take images of 3 × 8 × 8: RuntimeError"),
+        (KeyError("image"), "does not take images"),
+        (MemoryError(), "not enough memory for one image"),
+        (UserError("The network has a single output."), "single output"),
+    ],
+)
+def test_a_network_that_takes_nothing_is_explained(error, words):
+    with pytest.raises(UserError, match=words):
+        LoadedModel(spec_for("onnx"), Picky(error), CPU).settle_batch()
+
+
+def test_scarce_memory_is_not_taken_for_a_fixed_batch():
+    model = LoadedModel(spec_for("onnx"), Scarce(1, MemoryError()), CPU)
+    model.settle_batch()
+    assert model.fixed_batch is None
+    assert model.predict(torch.rand(3, 3, SIDE, SIDE))[0].shape == (3, 3)
+
+
 def test_a_fixed_batch_is_filled_up_and_cut():
     backend = Scarce(8, MemoryError(), fixed=8)
     model = LoadedModel(spec_for("onnx"), backend, CPU, batch_size=3)
