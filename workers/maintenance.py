@@ -35,6 +35,7 @@ class Maintenance:
             (60.0, recover_lost),
             (60.0, close_abandoned),
             (3600.0, sweep),
+            (3600.0, queue.forget),
         ]
         self._last = [now] * len(self._duties)
 

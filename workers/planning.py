@@ -72,8 +72,8 @@ def open_shards(job: list[Any], name: str, base: dict[str, Any]) -> list[list[in
     total, left = _rows(shards), _rows(missing)
     with transaction() as session:
         jobs.begin_stage(session, this, name, total=total, cached=total - left)
-        if left < total:
-            jobs.log(session, this, f"{name}: {total - left:,} of {total:,} rows were computed before")
+        before = f"; {total - left:,} were computed before" if left < total else ""
+        jobs.log(session, this, f"{name}: {left:,} rows to go in {len(missing):,} shards{before}")
     return missing
 
 

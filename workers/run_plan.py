@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -118,11 +119,19 @@ class RunPlan:
         audited = self.range("audited")
         _require(audited is not None and audited[1] > audited[0], "The audited split has no rows.")
         self.range("train")
+        self._require_sources()
+
+    def _require_sources(self) -> None:
         if self.embeddings == "given":
-            _require(
-                (self.folder / "embeddings.npy").is_file(),
-                "The data set brought no embeddings of its own; choose an encoder.",
-            )
+            given = (self.folder / "embeddings.npy").is_file()
+            _require(given, "The data set brought no embeddings of its own; choose an encoder.")
+        if self.embeddings == "penultimate":
+            shown = self.spec.penultimate and self.spec.format != "predictions"
+            _require(shown, "This model hides its penultimate layer; choose another encoder.")
+        needs_model = self.predicts and self.spec.format != "predictions"
+        if needs_model or self.embeddings == "encoder":
+            images = json.loads((self.folder / "packs.json").read_text())
+            _require(bool(images), "The data set has no images; audit a table of predictions with its own embeddings.")
 
 
 def load_run(run_id: int) -> RunPlan:

@@ -6,6 +6,7 @@ there is never one without the other. `workers.engine` is the other side.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -75,6 +76,25 @@ def cancel(session: Session, job: str) -> None:
 def status(session: Session, job: str) -> str | None:
     """The engine's word on a workflow (ENQUEUED, PENDING, SUCCESS, ERROR, CANCELLED …), None when it knows none."""
     return jobs.engine_status(session, job, SCHEMA)
+
+
+def forget(days: float = 30.0, most: int = 500) -> int:
+    """Delete the engine's memory of workflows that ended so long ago, with their shards; return how many went.
+
+    Opens connections of its own: call it outside of any transaction.
+    """
+    before = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+    ended = client().list_workflows(
+        status=["SUCCESS", "ERROR", "CANCELLED"],
+        completed_before=before,
+        has_parent=False,
+        limit=most,
+        load_input=False,
+        load_output=False,
+    )
+    if ended:
+        client().delete_workflows([workflow.workflow_id for workflow in ended], delete_children=True)
+    return len(ended)
 
 
 def prepare() -> None:

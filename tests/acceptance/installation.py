@@ -181,6 +181,7 @@ def _dataset() -> None:
         ids = [f"{i}.png" for i in range(n)]
         columns = {"row": np.arange(n), "example_id": ids, "label": pa.array(np.arange(n) % 3, pa.int32())}
         pq.write_table(pa.table(columns), folder / "manifest.parquet")
+        (folder / "packs.json").write_text('["pack"]')
     with transaction() as session:
         session.add(Project(name="p"))
         session.flush()

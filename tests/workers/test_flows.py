@@ -10,6 +10,7 @@ import pytest
 
 from app.errors import UserError
 from app.store.models import AuditRun, Dataset, DatasetSplit, ModelVersion
+from app.store.places import get_artifacts
 from app.store.repositories import jobs
 from app.store.session import reading, transaction
 from tests.workers import build
@@ -24,9 +25,14 @@ Behaviour = Callable[[Work], dict[str, Any]]
 @pytest.fixture
 def run(home: Path, trivial: str, monkeypatch: pytest.MonkeyPatch) -> AuditRun:
     """A run of 40 rows whose stages do nothing."""
+    with get_artifacts().write("ingest-1-test") as folder:
+        (folder / "packs.json").write_text('["pack"]')
     with transaction() as session:
         project = build.project(session)
-        dataset = Dataset(project_id=project, name="d", source={}, status="succeeded", classes=build.CLASSES, rows=40)
+        dataset = Dataset(
+            project_id=project, name="d", status="succeeded", classes=build.CLASSES, rows=40,
+            artifact_key="ingest-1-test",
+        )  # fmt: skip
         session.add(dataset)
         session.flush()
         session.add(DatasetSplit(dataset_id=dataset.id, name="val", start=0, stop=40))
@@ -196,3 +202,20 @@ def test_unfinished_parts_are_refused(run: AuditRun, monkeypatch: pytest.MonkeyP
     with transaction() as session:
         session.get_one(ModelVersion, run.model_version_id).status = "failed"
     assert ended(run)[0].error == "The model version has not passed its check."
+
+
+def test_a_data_set_without_images_is_refused(run: AuditRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    acting(monkeypatch)
+    with get_artifacts().write("ingest-1-bare") as folder:
+        (folder / "packs.json").write_text("[]")
+    with transaction() as session:
+        session.get_one(Dataset, run.dataset_id).artifact_key = "ingest-1-bare"
+    assert ended(run)[0].error.startswith("The data set has no images")
+
+
+def test_a_hidden_penultimate_layer_is_refused(run: AuditRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    acting(monkeypatch)
+    with transaction() as session:
+        version = session.get_one(ModelVersion, run.model_version_id)
+        version.spec = {**version.spec, "penultimate": False}
+    assert ended(run)[0].error.startswith("This model hides its penultimate layer")

@@ -180,3 +180,17 @@ def test_jobs_that_the_engine_gave_up_are_closed(run: AuditRun) -> None:
         assert session.get_one(Query, query.id).status == "cancelled"
         assert queue.status(session, waiting) == "ENQUEUED"
     assert status(run) == "queued"
+
+
+def test_the_engine_forgets_what_ended_long_ago(run: AuditRun) -> None:
+    with transaction() as session:
+        ended = queue.enqueue(session, "audit_run", run.id)
+        waiting = queue.enqueue(session, "audit_run", run.id, attempt=1)
+    with transaction() as session:
+        session.get_one(AuditRun, run.id).name = "x"
+        queue.cancel(session, ended)
+    assert queue.forget() == 0
+    assert queue.forget(days=-1) == 1
+    with reading() as session:
+        assert queue.status(session, ended) is None
+        assert queue.status(session, waiting) == "ENQUEUED"
