@@ -54,22 +54,29 @@ class _State:
 
 
 def solve_duals(
-    kernel: Kernel, signs: Tensor, upper: Tensor, rho: Tensor, tolerance: float, max_iterations: int
+    kernel: Kernel,
+    signs: Tensor,
+    upper: Tensor,
+    rho: Tensor,
+    wanted: Tensor,
+    tolerance: float,
+    max_iterations: int,
 ) -> DualSolution:
-    """Solve G x Q problems over G kernels to a relative duality gap.
+    """Solve up to G x Q problems over G kernels to a relative duality gap.
 
     Args:
         kernel: kernels of G sets of n padded rows.
         signs: float32 [G, Q, n], +1 or -1, 0 at padding.
         upper: float32 [G, Q, n], upper bounds of alpha, 0 at padding.
         rho: float32 [G], first penalty, about 1 / C; adapted where a group is slow.
+        wanted: bool [G, Q], which problems to solve, at least one; the others may be left at beta = 0, gap infinite.
         tolerance: a problem is solved when (primal - dual) / primal is at most this; it then leaves the batch.
         max_iterations: stop in any case; the gap that was reached is returned.
     """
-    state, inverse = _State.start(signs, upper), ShiftedInverse.of(kernel, rho[:, None, None])
     beta, gap = torch.zeros_like(signs), torch.full_like(signs[..., 0], torch.inf, dtype=torch.float64)
-    groups = torch.arange(signs.shape[0], device=signs.device)
-    columns = torch.arange(signs.shape[1], device=signs.device).expand(len(groups), -1)
+    groups, columns = _unfinished(wanted)
+    state = _State.start(signs[groups[:, None], columns], upper[groups[:, None], columns])
+    inverse = ShiftedInverse.of(kernel.take(groups), rho[groups, None, None])
     for iteration in range(CHECK_EVERY, max_iterations + 1, CHECK_EVERY):
         _sweep(state, inverse)
         candidate = balance(state.clipped)
@@ -80,8 +87,7 @@ def solve_duals(
             break
         kept, part = _unfinished(todo)
         if part.numel() <= SHRINK * columns.numel():
-            state = state.take(kept, part)
-            inverse = inverse.take(kept) if len(kept) < len(groups) else inverse
+            state, inverse = state.take(kept, part), inverse.take(kept)
             groups, columns = groups[kept], columns[kept].gather(1, part)
         if iteration % ADAPT_EVERY == 0:
             inverse = _adapt(state, inverse)

@@ -9,6 +9,9 @@ from app.numerics.svm_admm import solve_duals
 from app.numerics.svm_intercept import optimal_intercept, saturated_intercept, saturated_sides
 from app.numerics.svm_kernel import Kernel
 
+BARELY = 1.2
+"""Below this multiple of the largest saturated C few alphas leave their bounds, and a larger penalty is faster."""
+
 
 @dataclass(frozen=True)
 class Hyperplanes:
@@ -64,31 +67,25 @@ class SvmBatch:
         C): that solution is written down, not iterated for.
         """
         scaled = (costs * self.scale.double() ** 2)[:, None]
-        saturated = scaled * (self.top.double() - self.bottom.double()) <= 2
+        excess = scaled * (self.top.double() - self.bottom.double()) / 2
+        saturated = excess <= 1
         beta = scaled[..., None].to(self.direction.dtype) * self.direction
-        gap = torch.zeros_like(beta[..., 0], dtype=torch.float64)
-        intercepts = self._saturated_intercepts(costs, scaled)
-        open_sets = (~saturated).any(1).nonzero()[:, 0]
-        if len(open_sets):
-            part = self._iterate(open_sets, beta[open_sets], scaled[open_sets, 0], tolerance, max_iterations)
-            for whole, solved in zip((beta, intercepts, gap), part, strict=True):
-                keep = saturated[open_sets].reshape(solved.shape[:2] + (1,) * (solved.dim() - 2))
-                whole[open_sets] = torch.where(keep, whole[open_sets], solved)
+        intercepts = self._saturated_intercepts(costs, scaled, saturated)
+        gap = torch.zeros_like(intercepts)
+        if not saturated.all():
+            rho = (torch.where(excess.amax(1) < BARELY, 3, 1) / scaled[:, 0]).to(beta.dtype)
+            upper = beta.abs()
+            found = solve_duals(self.kernel, self.signs, upper, rho, ~saturated, tolerance, max_iterations)
+            optimal = optimal_intercept(self.signs, self.kernel.times(found.beta), upper)
+            beta = torch.where(saturated[..., None], beta, found.beta)
+            intercepts = torch.where(saturated, intercepts, optimal.double())
+            gap = torch.where(saturated, gap, found.gap)
         weights = beta @ self.kernel.features / self.scale[:, None, None]
         return Hyperplanes(weights, intercepts, gap)
 
-    def _saturated_intercepts(self, costs: Tensor, scaled: Tensor) -> Tensor:
+    def _saturated_intercepts(self, costs: Tensor, scaled: Tensor, saturated: Tensor) -> Tensor:
         side = torch.zeros_like(self.positives)
         for cost in set(costs.tolist()):
-            here = (costs == cost).nonzero()[:, 0]
+            here = saturated & (costs == cost)[:, None]
             side[here] = saturated_sides(self.positives[here], self.negatives[here], cost)
         return saturated_intercept(scaled * self.top, scaled * self.bottom, side)
-
-    def _iterate(
-        self, sets: Tensor, bounds: Tensor, scaled: Tensor, tolerance: float, max_iterations: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        kernel, signs, upper = self.kernel.take(sets), self.signs[sets], bounds.abs()
-        rho = (1 / scaled).to(bounds.dtype)
-        solution = solve_duals(kernel, signs, upper, rho, tolerance, max_iterations)
-        intercepts = optimal_intercept(signs, kernel.times(solution.beta), upper)
-        return solution.beta, intercepts.double(), solution.gap

@@ -36,7 +36,9 @@ class Kernel:
         return vectors @ self.small if self.is_gram else vectors @ self.features @ self.features.mT
 
     def take(self, groups: Tensor) -> "Kernel":
-        """The kernels of the groups named by `groups` (int64 [H])."""
+        """The kernels of the groups named by `groups` (int64 [H], increasing)."""
+        if len(groups) == len(self.mask):
+            return self
         return Kernel(self.features[groups], self.small[groups], self.mask[groups])
 
 
@@ -65,7 +67,9 @@ class ShiftedInverse:
         return _times(self.kernel, self.rho, self.core, vectors)
 
     def take(self, groups: Tensor) -> "ShiftedInverse":
-        """The inverses of the groups named by `groups` (int64 [H])."""
+        """The inverses of the groups named by `groups` (int64 [H], increasing)."""
+        if len(groups) == len(self.rho):
+            return self
         return ShiftedInverse(self.kernel.take(groups), self.rho[groups], self.core[groups], self.ones[groups])
 
 

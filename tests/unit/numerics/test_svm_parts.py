@@ -33,6 +33,20 @@ def test_kernel_and_inverse(d):
     torch.testing.assert_close(second.times(vectors[1:]), found.times(vectors)[1:], rtol=1e-5, atol=1e-6)
 
 
+def all_of(signs):
+    return torch.ones(signs.shape[:2], dtype=torch.bool)
+
+
+def test_only_wanted_problems_are_solved():
+    rows, mask = padded_rows([20, 20, 20], 30)
+    signs = torch.where(torch.arange(20) % 3 == 0, -1.0, 1.0).expand(3, 4, 20)
+    wanted = torch.tensor([[True, False, False, False], [False] * 4, [False, False, True, False]])
+    args = Kernel.of(rows, mask), signs, torch.ones_like(signs), torch.ones(3)
+    part, whole = (solve_duals(*args, which, 1e-5, 1000) for which in (wanted, torch.ones_like(wanted)))
+    assert torch.equal(part.gap.isfinite(), wanted)
+    torch.testing.assert_close(part.beta[wanted], whole.beta[wanted], rtol=0, atol=1e-2)
+
+
 @pytest.mark.parametrize("d", [6, 60])
 def test_duals_against_libsvm(d):
     sizes, cost = [24, 40, 33], 2.0
@@ -40,7 +54,7 @@ def test_duals_against_libsvm(d):
     noise = torch.randn(3, 4, 40, generator=torch.Generator().manual_seed(2)) / d**0.5
     signs = torch.where(rows[:, None, :, 0] + noise < -0.2, -1.0, 1.0) * mask[:, None]
     upper = cost * mask[:, None].expand_as(signs).float()
-    solution = solve_duals(Kernel.of(rows, mask), signs, upper, torch.full((3,), 1 / cost), 1e-6, 5000)
+    solution = solve_duals(Kernel.of(rows, mask), signs, upper, torch.full((3,), 1 / cost), all_of(signs), 1e-6, 5000)
     assert (solution.gap <= 1e-6).all()
     assert solution.beta.sum(-1).abs().max() < 1e-4
     assert (signs * solution.beta >= 0).all()
@@ -60,7 +74,9 @@ def test_a_poor_penalty_is_adapted():
     rows, mask = padded_rows([60], 80)
     signs = torch.where(torch.arange(60) % 5 == 0, -1.0, 1.0)[None, None]
     for rho in (1e-3, 1e3):
-        solution = solve_duals(Kernel.of(rows, mask), signs, torch.ones_like(signs), torch.tensor([rho]), 1e-4, 1000)
+        solution = solve_duals(
+            Kernel.of(rows, mask), signs, torch.ones_like(signs), torch.tensor([rho]), all_of(signs), 1e-4, 1000
+        )
         assert solution.gap.item() <= 1e-4
 
 
