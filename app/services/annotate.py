@@ -156,8 +156,7 @@ def save_slice(
 
 def agreement(session: Session, run_id: int) -> Agreement | None:
     """Return the agreement of the two reviewers who judged the most findings of a run together; none before that."""
-    ids = [finding.id for finding in findings.of_run(session, run_id)]
-    judged = findings.judgements(session, SUBJECT, ids)
+    judged = findings.judgements_of_run(session, run_id)
     pair = _busiest_pair(judged)
     if pair is None:
         return None

@@ -14,6 +14,8 @@ from app.store.artifacts import artifact_key
 from app.store.models import AuditRun, Finding
 from app.store.places import get_artifacts
 from app.store.score_reader import ScoreReader
+from app.store.score_rows import FILE as RECORDS_FILE
+from app.store.score_rows import ScoreRows
 
 Rows = NDArray[np.int64]
 ROWS_FILE = "rows.npy"
@@ -38,7 +40,17 @@ def scores_of(run: AuditRun) -> ScoreReader:
     Raises:
         Conflict: the run has none yet.
     """
-    return ScoreReader(score_file(run))
+    path = score_file(run)
+    return ScoreReader(path, ScoreRows(_records(run, path)))
+
+
+def _records(run: AuditRun, path: Path) -> Path:
+    """The folder of the run's packed records, made at the first need and kept."""
+    key, store = artifact_key("score-rows", 1, scores=run.scores_key), get_artifacts()
+    if not store.has(key):
+        with store.write(key) as folder:
+            np.save(folder / RECORDS_FILE, ScoreReader(path).records())
+    return store.local(key)
 
 
 def member_rows(run: AuditRun, finding: Finding) -> Rows:

@@ -11,6 +11,8 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from app.store.score_rows import ScoreRows, pack
+
 SORTABLE = ("row", "decision", "confidence", "p_true", "label", "prediction")
 TALLIED = ("prediction", "label", "role")
 BRIEF = "row, role, label, prediction, confidence, p_true, correct, decision"
@@ -37,8 +39,9 @@ class Order(NamedTuple):
 class ScoreReader:
     """One row per example of the audited split; `where` conditions are code's own, values go into `params`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, records: ScoreRows | None = None) -> None:
+        """Read the Parquet file `path`; single rows come from `records` where they are given."""
+        self._path, self._records = path, records
 
     def rows(
         self,
@@ -55,6 +58,10 @@ class ScoreReader:
         Only `wide` rows have `example_id`, `split` and `slices`: reading those of rows far apart takes long.
         """
         page = f"ORDER BY {Order.parse(order).sql} LIMIT {int(limit)} OFFSET {int(offset)}"
+        if self._records and not wide:
+            found = [int(row) for (row,) in self._select("row", where, params, page).fetchall()]
+            by_row = self._records.by_rows(found)
+            return [by_row[row] for row in found]
         cursor = self._select("*" if wide else BRIEF, where, params, page)
         names = [column[0] for column in cursor.description or ()]
         return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
@@ -63,6 +70,8 @@ class ScoreReader:
         """Return the rows with these data set rows, by row; unknown ones are left out."""
         if not rows:
             return {}
+        if self._records:
+            return self._records.by_rows(rows)
         found = self.rows("row IN (SELECT unnest(?))", [list(rows)], limit=len(rows))
         return {row["row"]: row for row in found}
 
@@ -96,6 +105,10 @@ class ScoreReader:
         page = "ORDER BY row" if limit is None else f"ORDER BY correct, hash(row) LIMIT {int(limit)}"
         arrays = self._select(", ".join(f'"{name}"' for name in names), where, params, page).fetchnumpy()
         return {name: _filled(values) for name, values in arrays.items()}
+
+    def records(self) -> NDArray[Any]:
+        """Return the narrow columns as packed records, see `app.store.score_rows`."""
+        return pack(self.columns([*BRIEF.split(", ")]))
 
     def members(self, key: str) -> NDArray[np.int64]:
         """Return the sorted data set rows that carry a slice's key."""
@@ -137,9 +150,11 @@ class ScoreReader:
 
 
 def _filled(values: NDArray[Any]) -> NDArray[Any]:
-    """Missing numbers become NaN; a column without any keeps its dtype."""
+    """Missing numbers become NaN, missing words stay None; a column without any keeps its dtype."""
     if not np.ma.is_masked(values):
         return np.asarray(values)
+    if values.dtype == object:
+        return np.asarray(np.ma.filled(values, None))
     return np.asarray(np.ma.filled(np.ma.asarray(values).astype(np.float64), np.nan))
 
 

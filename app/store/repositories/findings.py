@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.orm import Session
 
 from app.store.models import Comment, Finding, User, Verdict
@@ -127,17 +127,13 @@ def add_verdict(session: Session, subject_type: str, subject_id: int, user_id: i
 
 def judgements(session: Session, subject_type: str, subject_ids: Sequence[int]) -> list[Judgement]:
     """Return each person's newest verdict on each subject, in the order in which people first judged."""
-    query = (
-        select(Verdict, User.name)
-        .join(User, User.id == Verdict.user_id)
-        .where(Verdict.subject_type == subject_type, Verdict.subject_id.in_(subject_ids))
-        .order_by(Verdict.id)
-    )
-    newest: dict[tuple[int, int], Judgement] = {}
-    for verdict, user in session.execute(query):
-        place = (verdict.user_id, verdict.subject_id)
-        newest[place] = Judgement(verdict.user_id, user, verdict.subject_id, verdict.verdict)
-    return list(newest.values())
+    return _newest(session, subject_type, Verdict.subject_id.in_(subject_ids))
+
+
+def judgements_of_run(session: Session, run_id: int) -> list[Judgement]:
+    """Return each person's newest verdict on each finding in force of a run."""
+    mine = select(Finding.id).where(Finding.run_id == run_id, Finding.retired.is_(False))
+    return _newest(session, SUBJECT, Verdict.subject_id.in_(mine))
 
 
 def add_comment(session: Session, subject_type: str, subject_id: int, user_id: int, text: str) -> Comment:
@@ -157,6 +153,20 @@ def comments(session: Session, subject_type: str, subject_ids: Sequence[int]) ->
         .order_by(Comment.id)
     )
     return [Remark(comment, user) for comment, user in session.execute(query)]
+
+
+def _newest(session: Session, subject_type: str, which: ColumnElement[bool]) -> list[Judgement]:
+    query = (
+        select(Verdict, User.name)
+        .join(User, User.id == Verdict.user_id)
+        .where(Verdict.subject_type == subject_type, which)
+        .order_by(Verdict.id)
+    )
+    newest: dict[tuple[int, int], Judgement] = {}
+    for verdict, user in session.execute(query):
+        place = (verdict.user_id, verdict.subject_id)
+        newest[place] = Judgement(verdict.user_id, user, verdict.subject_id, verdict.verdict)
+    return list(newest.values())
 
 
 def _filtered(

@@ -105,12 +105,18 @@ def class_page(access: ProjectAccess, run_id: int, index: int, chosen: Filter) -
     if not 0 <= index < len(reader.classes):
         raise NotFound(f"This run has {len(reader.classes):,} classes, numbered from 0; there is no class {index:,}.")
     path = reader.link(Subject("class", run_id, index))
-    n = reader.count("label = ? AND correct IS NOT NULL", [index])
+    n, errors = next(
+        (
+            (n, errors)
+            for _, n, errors in reader.score_reader.tally("label", "label = ? AND correct IS NOT NULL", [index])
+        ),
+        (0, 0),
+    )
     return ClassPage(
         run=run_head(access, reader),
         index=index,
         name=reader.classes[index],
-        accuracy=estimate(reader.count("label = ? AND correct", [index]), n),
+        accuracy=estimate(n - errors, n),
         panels=render_panels(Subject("class", run_id, index), reader, reader.run.kinds),
         taken_for=_taken_for(reader, index, n),
         taken_from=_taken_from(reader, index),
@@ -163,7 +169,8 @@ def _taken_for(reader: LiveReader, index: int, n: int) -> list[Mistaken]:
 def _taken_from(reader: LiveReader, index: int) -> list[Mistaken]:
     where = "prediction = ? AND NOT correct"
     found = reader.score_reader.tally("label", where, [index], SHOWN_MISTAKES)
-    sizes = {other: reader.count("label = ?", [other]) for other, _, _ in found}
+    labels = [other for other, _, _ in found]
+    sizes = {other: n for other, n, _ in reader.score_reader.tally("label", "label IN (SELECT unnest(?))", [labels])}
     return [_mistaken(reader, other, k, sizes[other], f"label={other}&predicted={index}") for other, k, _ in found]
 
 
