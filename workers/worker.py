@@ -63,7 +63,8 @@ def _work(identity: str, role: str, told: threading.Event) -> None:
                 maintenance.tick()
         except Exception:
             _LOG.exception("heartbeat")
-    _withdraw(identity)
+    with transaction() as session:
+        worker_rows.leave(session, identity)
 
 
 def _leave() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.errors import UserError
+from app.errors import StorageFull, UserError
 from app.store.models import AuditRun, Dataset, DatasetSplit, ModelVersion
 from app.store.places import get_artifacts
 from app.store.repositories import jobs
@@ -91,6 +91,17 @@ def test_a_refusal_fails_the_run_at_once(run: AuditRun, monkeypatch: pytest.Monk
     assert (done.status, done.error) == ("failed", "The model hides it.")
     assert "The model hides it." in log(run)
     assert [unit["stage"] for unit in twin.ran].count("kind") == 0
+
+
+def test_a_full_disk_is_told_and_the_run_can_go_on(run: AuditRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    acting(monkeypatch, predict=failing(StorageFull("No space is left."), only=8))
+    assert ended(run)[0].error == "No space is left."
+    with transaction() as session:
+        attempt = jobs.resume(session, run.id)
+    acting(monkeypatch)
+    Twin().run_workflow("audit_run", run.id, attempt)
+    with reading() as session:
+        assert session.get_one(AuditRun, run.id).status == "succeeded"
 
 
 def test_a_crashing_shard_is_tried_four_times_and_set_aside(run: AuditRun, monkeypatch: pytest.MonkeyPatch) -> None:

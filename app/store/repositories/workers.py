@@ -28,8 +28,14 @@ def beat(session: Session, executor_id: str) -> None:
     session.execute(update(Worker).where(Worker.executor_id == executor_id).values(heartbeat_at=utcnow()))
 
 
+def leave(session: Session, executor_id: str) -> None:
+    """Say that a worker has stopped. What it held waits for it; should it never come back, it counts as lost later."""
+    stopped = update(Worker).where(Worker.executor_id == executor_id)
+    session.execute(stopped.values(heartbeat_at=utcnow() - ALIVE))
+
+
 def withdraw(session: Session, executor_id: str) -> None:
-    """Forget a worker that has ended, or whose work was given to others."""
+    """Forget a worker whose work was given to others."""
     session.execute(delete(Worker).where(Worker.executor_id == executor_id))
 
 
