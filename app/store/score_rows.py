@@ -52,9 +52,11 @@ class ScoreRows:
 
     def by_rows(self, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
         """Return the records of these data set rows, by row; unknown ones are left out."""
+        if not len(self._records):
+            return {}
         wanted = np.asarray(rows, np.int64)
-        places = np.minimum(np.searchsorted(self._records["row"], wanted), max(len(self._records) - 1, 0))
-        found = self._records[places] if len(self._records) else self._records
+        places = np.minimum(np.searchsorted(self._records["row"], wanted), len(self._records) - 1)
+        found = self._records[places]
         return {int(r["row"]): _plain(r) for r, row in zip(found, wanted, strict=True) if r["row"] == row}
 
 
