@@ -116,7 +116,7 @@ def show_version(access: ProjectAccess, model_id: int, number: int) -> VersionPa
             for checkpoint in registry.checkpoints(access.session, version.id)
         ],
         warnings=[*found.get("warnings", []), *smoke.get("warnings", [])],
-        questions=[question["text"] for question in found.get("questions", [])],
+        questions=[q["text"] for q in found.get("questions", []) if q["field"] not in version.claim.get("given", [])],
         containment=_containment(smoke.get("containment") or found.get("containment")),
         smoke={name: smoke[name] for name in _SHOWN if smoke.get(name) is not None},
         measured=_measured(smoke.get("accuracy")),
