@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,22 +48,30 @@ class Tried:
         return {"name": self.name, **figures}
 
 
+def count_right(name: str, spec: ModelSpec, guesses: NDArray[np.intp], labels: Sequence[str]) -> Tried:
+    """Compare guesses (indices of `spec.classes`) with labels (class names), both of length n."""
+    names = np.asarray(spec.classes, dtype=object)[guesses]
+    return Tried(name, spec, int((names == np.asarray(labels, dtype=object)).sum()), len(labels))
+
+
 class Search:
-    """Runs the variants over one labelled sample.
+    """Runs the variants over one labelled sample, until `deadline` (of `time.monotonic`).
 
     `scores` gives logits [n, C] for a preprocessing (None where it cannot be applied); `labels` are class names.
     """
 
-    def __init__(self, spec: ModelSpec, labels: Sequence[str], dataset_classes: Sequence[str], scores: Scores) -> None:
-        self._spec, self._scores = spec, scores
-        self._labels, self._dataset_classes = np.asarray(labels, dtype=object), dataset_classes
+    def __init__(
+        self,
+        spec: ModelSpec,
+        labels: Sequence[str],
+        dataset_classes: Sequence[str],
+        scores: Scores,
+        deadline: float = math.inf,
+    ) -> None:
+        self._spec, self._labels, self._dataset_classes = spec, labels, dataset_classes
+        self._scores, self._deadline = scores, deadline
         self.tried: list[Tried] = []
-
-    def declared(self) -> Tried:
-        """The spec as it is."""
-        scores = self._scores(self._spec.preprocessing)
-        assert scores is not None
-        return self._count("as declared", self._spec, scores.argmax(1))
+        self.finished = True
 
     def run(self) -> Tried:
         """Try normalisations and colours, then geometries with the best of them; return the best of all."""
@@ -80,33 +90,31 @@ class Search:
         return max(self.tried, key=lambda tried: tried.correct)
 
     def _attempt(self, name: str, steps: Preprocessing) -> None:
+        if self.tried and time.monotonic() > self._deadline:
+            self.finished = False
+            return
         scores = self._scores(steps)
         if scores is None:
             return
         guesses = scores.argmax(1)
         spec = self._spec.model_copy(update={"preprocessing": steps})
-        self.tried.append(self._count(name, spec, guesses))
+        self.tried.append(count_right(name, spec, guesses, self._labels))
         for title, order in class_orders(self._spec.classes, self._dataset_classes):
             reordered = spec.model_copy(update={"classes": order})
             together = title if name == "as declared" else f"{name}, {title}"
-            self.tried.append(self._count(together, reordered, guesses))
-
-    def _count(self, name: str, spec: ModelSpec, guesses: NDArray[np.intp]) -> Tried:
-        names = np.asarray(spec.classes, dtype=object)[guesses]
-        return Tried(name, spec, int((names == self._labels).sum()), len(self._labels))
+            self.tried.append(count_right(together, reordered, guesses, self._labels))
 
 
-def proposal(search: Search, declared: Tried, claimed: float | None) -> dict[str, Any] | None:
-    """The best variant, where it is better than the declared one beyond both intervals; else None.
+def proposal(search: Search, best: Tried, declared: Tried, claimed: float | None) -> dict[str, Any] | None:
+    """The variant `best`, where it is better than the declared one beyond both intervals; else None.
 
-    Disjoint intervals, because the best of some fifty variants is picked on the same sample.
-
+    `best` won the search and was then run on more rows, so that its figure owes little to having been picked.
     `explains` says whether the claim lies within its interval.
     """
-    best = search.run()
     if best.interval[0] <= declared.interval[1]:
         return None
-    equals = [tried.name for tried in search.tried if tried.correct == best.correct and tried is not best]
+    most = max(tried.correct for tried in search.tried)
+    equals = [tried.name for tried in search.tried if tried.correct == most and tried.name != best.name]
     return {
         **best.as_json(),
         "spec": best.spec.model_dump(mode="json"),

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.errors import UserError
 from app.loaders.images import MAX_PIXELS
 from app.loaders.models import outputs
-from app.loaders.models.explain import Search, Tried, proposal
+from app.loaders.models.explain import Search, Tried, count_right, proposal
 from app.loaders.models.packed import PackedImages, decoded_batches
 from app.loaders.models.predict import cached_model
 from app.loaders.models.preprocess import to_input
@@ -27,6 +27,9 @@ MAX_SAMPLE = 1000
 _SYNTHETIC = 8
 _TIMED_RUNS = 3
 _SHOWN = 12
+_TRIED_SHOWN = 20
+_VARIANTS = 30
+_FEWEST = 64
 
 
 class SmokeRequest(BaseModel):
@@ -38,9 +41,10 @@ class SmokeRequest(BaseModel):
     spec: ModelSpec
     images: list[Path] = Field(default_factory=list, description="Packs of image files laid end to end.")
     ranges: Path | None = Field(None, description=".npy, as for predict_shard; at most 1,000 rows are used.")
-    labels: list[str] = Field(default_factory=list, description="Class name of each row; empty: unlabelled.")
+    labels: list[str] = Field(default_factory=list, description="Class name of each row; an empty one: unlabelled.")
     dataset_classes: list[str] = Field(default_factory=list, description="The data set's classes in its own order.")
     claimed_accuracy: float | None = Field(None, ge=0, le=1, description="What the model's owner says it reaches.")
+    search_seconds: float = Field(25.0, gt=0, description="Time for finding what explains a wrong accuracy.")
     batch_size: int = Field(16, ge=1)
     device: str = "auto"
     dtype: str = "auto"
@@ -55,7 +59,8 @@ def smoke(payload: dict[str, Any], progress: Callable[[dict[str, Any]], None]) -
     Returns `input_shape`, `output_shape`, `features` (d or None), `classes`, `outputs` (found from the numbers),
     `milliseconds` (per image), `fixed_batch`, `device`, `warnings`, `predictions` (row, class, confidence of the
     first images), `unreadable`; and, of a labelled sample, `accuracy` (accuracy, correct, n, interval), `claimed`,
-    `agrees`, `tried` (variants, best first) and `proposal` (see `explain.proposal`) or None.
+    `agrees`, `tried` (variants, best first, on a part of the sample), `search_finished` (in time) and `proposal`
+    (see `explain.proposal`) or None.
 
     Raises:
         UserError: the model cannot be loaded or run, returns NaN, or as many outputs as there are no classes.
@@ -75,7 +80,7 @@ def smoke(payload: dict[str, Any], progress: Callable[[dict[str, Any]], None]) -
     report["milliseconds"] = _milliseconds(model, sample.inputs(request.spec.preprocessing)[: request.batch_size])
     if request.labels:
         progress({"stage": "comparing with the labels"})
-        report |= _compare(request, sample, model)
+        report |= _compare(request, sample, model, scores, report["milliseconds"])
     return report
 
 
@@ -92,6 +97,20 @@ class _Sample:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def labels(self) -> NDArray[np.object_]:
+        """Class names of the rows in use."""
+        return np.asarray(self._request.labels, dtype=object)[self.rows]
+
+    def use(self, rows: NDArray[np.intp]) -> None:
+        """Go on with these rows only."""
+        self.rows, self._pixels = rows, {}
+
+    @staticmethod
+    def spread(rows: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+        """About `count` of `rows`, evenly spread, and never less than a few dozen."""
+        count = min(max(count, _FEWEST), len(rows))
+        return rows[np.unique(np.linspace(0, len(rows) - 1, count).astype(np.intp))]
 
     def inputs(self, steps: Preprocessing) -> torch.Tensor:
         """float32 [n, channels, height, width] on the model's device."""
@@ -179,19 +198,51 @@ def _milliseconds(model: LoadedModel, images: torch.Tensor) -> float:
     return 1000 * min(seconds) / len(images)
 
 
-def _compare(request: SmokeRequest, sample: _Sample, model: LoadedModel) -> dict[str, Any]:
-    if not request.spec.classes:
-        return {"accuracy": None, "claimed": request.claimed_accuracy, "agrees": None, "proposal": None, "tried": []}
-    labels = [request.labels[row] for row in sample.rows]
-    _check_names(labels, request.spec)
-    search = Search(request.spec, labels, request.dataset_classes, lambda steps: _scores(sample, model, steps))
-    declared = search.declared()
-    claimed = request.claimed_accuracy
+def _compare(
+    request: SmokeRequest, sample: _Sample, model: LoadedModel, scores: torch.Tensor, milliseconds: float
+) -> dict[str, Any]:
+    labels, claimed = sample.labels(), request.claimed_accuracy
+    labelled = np.flatnonzero(labels != "")
+    if not request.spec.classes or not len(labelled):
+        return {"accuracy": None, "claimed": claimed, "agrees": None, "proposal": None, "tried": []}
+    _check_names(labels[labelled].tolist(), request.spec)
+    guesses = scores.argmax(1).numpy()[labelled]
+    declared = count_right("as declared", request.spec, guesses, labels[labelled].tolist())
     agrees = None if claimed is None else declared.agrees_with(claimed)
-    proposed = proposal(search, declared, claimed) if agrees is False or _by_chance(declared) else None
-    tried = sorted(search.tried, key=lambda one: -one.correct)[:20]
-    figures = {"accuracy": declared.as_json(), "claimed": claimed, "agrees": agrees, "proposal": proposed}
-    return figures | {"tried": [one.as_json() for one in tried]}
+    report: dict[str, Any] = {
+        "accuracy": declared.as_json(),
+        "claimed": claimed,
+        "agrees": agrees,
+        "proposal": None,
+        "tried": [],
+    }
+    if agrees is False or _by_chance(declared):
+        affordable = int(500 * request.search_seconds / milliseconds)
+        rows = sample.spread(sample.rows[labelled], affordable)
+        report |= _explain(request, sample, model, declared, rows, affordable // _VARIANTS)
+    return report
+
+
+def _explain(
+    request: SmokeRequest, sample: _Sample, model: LoadedModel, declared: Tried, rows: NDArray[np.intp], few: int
+) -> dict[str, Any]:
+    """Half of the time for all variants on a `few` of `rows`, the other half for the best of them on all."""
+    sample.use(sample.spread(rows, few))
+    search = Search(
+        request.spec,
+        sample.labels().tolist(),
+        request.dataset_classes,
+        lambda steps: _scores(sample, model, steps),
+        time.monotonic() + request.search_seconds / 2,
+    )
+    best = search.run()
+    sample.use(rows)
+    scores = _scores(sample, model, best.spec.preprocessing)
+    if scores is not None:
+        best = count_right(best.name, best.spec, scores.argmax(1), sample.labels().tolist())
+    found = proposal(search, best, declared, request.claimed_accuracy)
+    best_first = sorted(search.tried, key=lambda one: -one.correct)[:_TRIED_SHOWN]
+    return {"proposal": found, "tried": [one.as_json() for one in best_first], "search_finished": search.finished}
 
 
 def _by_chance(declared: Tried) -> bool:

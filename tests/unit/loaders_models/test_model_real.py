@@ -153,6 +153,7 @@ def test_a_wrong_normalisation_is_explained(real_data, exact, changes, expected)
         "labels": [CIFAR[label] for label in labels],
         "dataset_classes": list(CIFAR),
         "claimed_accuracy": 0.9173,
+        "search_seconds": 90.0,
         "device": "cpu",
     }
     report = smoke(request, lambda _: None)

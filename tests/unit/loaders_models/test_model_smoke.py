@@ -74,6 +74,7 @@ def test_swapped_colours_are_found(run):
     assert report["proposal"]["accuracy"] == 1.0
     assert report["proposal"]["explains"] is True
     assert report["tried"][0]["accuracy"] == 1.0
+    assert report["search_finished"] is True
 
 
 @pytest.mark.parametrize("claimed", [0.99, None])
@@ -148,6 +149,30 @@ def test_unreadable_images_are_left_out_and_listed(run):
     assert [entry["row"] for entry in report["unreadable"]] == [0]
     assert report["accuracy"]["n"] == report["accuracy"]["correct"] == 11
     assert report["predictions"][0]["row"] == 1
+
+
+def test_unlabelled_rows_do_not_count(run):
+    pixels, labels = coloured(30)
+    labels[4:] = [""] * 26
+    report = run(ColourNet(), steps_with(), pixels=pixels, labels=labels)
+    assert (report["accuracy"]["n"], report["accuracy"]["correct"]) == (4, 4)
+    report = run(ColourNet(), steps_with(), pixels=pixels, labels=[""] * 30, claimed_accuracy=0.9)
+    assert (report["accuracy"], report["agrees"], report["output_shape"]) == (None, None, [30, 3])
+
+
+def test_the_search_keeps_to_its_time_and_says_so(run):
+    pixels, labels = coloured()
+    report = run(
+        ColourNet(),
+        steps_with(colour_order="BGR"),
+        pixels=pixels,
+        labels=labels,
+        claimed_accuracy=1.0,
+        search_seconds=1e-6,
+    )
+    assert report["search_finished"] is False
+    assert {one["n"] for one in report["tried"]} == {64}
+    assert report["accuracy"]["n"] == 90
 
 
 class Returning(nn.Module):
