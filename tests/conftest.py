@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from app.main import create_app
@@ -46,10 +47,16 @@ def installation(migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     leave()
 
 
+@pytest.fixture(scope="session")
+def application() -> FastAPI:
+    """The application, made once: it looks for its installation with every request."""
+    return create_app()
+
+
 @pytest.fixture
-def client(installation: Path) -> Iterator[TestClient]:
+def client(installation: Path, application: FastAPI) -> Iterator[TestClient]:
     """A visitor who has not signed in; redirects are not followed."""
-    with TestClient(create_app(), follow_redirects=False) as visitor:
+    with TestClient(application, follow_redirects=False) as visitor:
         yield visitor
 
 
