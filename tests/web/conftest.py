@@ -14,15 +14,13 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from app.main import create_app
-from app.services import accounts, queue, uploads
-from app.settings import get_settings
+from app.services import accounts
 from app.store.models import Finding, Membership, Query, User
 from app.store.places import get_artifacts, get_blobs
-from app.store.session import get_engine, reading, transaction
+from app.store.session import reading, transaction
+from tests.conftest import enter, leave
 from tests.factories import Signed, create_user
 from tests.results_fixture import Built, build
-
-_CACHED = (get_settings, get_artifacts, get_blobs, get_engine, queue.client, uploads._uploads)
 
 
 @dataclass
@@ -65,14 +63,14 @@ def finished(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     home = tmp_path_factory.mktemp("finished")
     shutil.copyfile(migrated, home / "faultline.db")
     with pytest.MonkeyPatch.context() as patch:
-        _enter(patch, home, home)
+        enter(home, patch)
         with transaction() as session:
             built = build(session, get_artifacts(), get_blobs())
             outsider = create_user(session, "outsider@example.org").id
             viewer = create_user(session, "viewer@example.org")
             session.add(Membership(project_id=built.project_id, user_id=viewer.id, role="viewer"))
             ids = {"owner": built.owner_id, "analyst": built.analyst_id, "viewer": viewer.id, "outsider": outsider}
-        _leave()
+        leave()
     with closing(sqlite3.connect(home / "faultline.db")) as plain:
         plain.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return home, built, ids
@@ -85,21 +83,8 @@ def results(
     """A finished run in a database of the test's own; its artifacts are shared, for they never change."""
     home, built, ids = finished
     shutil.copyfile(home / "faultline.db", tmp_path / "faultline.db")
-    _enter(monkeypatch, tmp_path, home)
+    enter(tmp_path, monkeypatch)
+    monkeypatch.setenv("FAULTLINE_STORE_URL", str(home / "store"))
     with TestClient(create_app(), follow_redirects=False) as client:
         yield Results(built, client, ids)
-    _leave()
-
-
-def _enter(patch: pytest.MonkeyPatch, home: Path, store: Path) -> None:
-    patch.setenv("FAULTLINE_HOME", str(home))
-    patch.setenv("FAULTLINE_STORE_URL", str(store / "store"))
-    patch.setenv("FAULTLINE_DEVICE", "cpu")
-    for cached in _CACHED:
-        cached.cache_clear()
-
-
-def _leave() -> None:
-    get_engine().dispose()
-    for cached in _CACHED:
-        cached.cache_clear()
+    leave()
