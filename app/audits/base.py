@@ -148,7 +148,7 @@ class RunReader(Protocol):
         """Return findings (`app.store.models.Finding`), confirmed first; `where` compares columns, a list means any."""
 
     def scores(self, sql_where: str = "", params: Sequence[Any] = (), **page: Any) -> list[dict[str, Any]]:
-        """Return rows of the score table; see `app.store.scores.ScoreTable.rows`."""
+        """Return rows of the score table; see `app.store.score_reader.ScoreReader.rows`."""
 
     def count(self, sql_where: str = "", params: Sequence[Any] = ()) -> int:
         """Count rows of the score table."""
