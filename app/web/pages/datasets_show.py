@@ -202,4 +202,4 @@ def _source(dataset: Dataset) -> str:
     if "url" in dataset.source:
         return str(dataset.source["url"])
     many = len(dataset.source.get("uploads", []))
-    return "an upload" if many == 1 else f"{many} uploads"
+    return {0: "not recorded", 1: "an upload"}.get(many, f"{many} uploads")
