@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,21 +11,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from app.audits.slices.grounding import LEAD, Encode, general_nouns, grounded, sample_rows
 from app.audits.slices.measure import rate
 from app.audits.slices.rows import Ints, Rows
 from app.audits.slices.schema import CaptionScore, Params
-from app.audits.slices.vocabulary import DEFAULT_NOUN, Words, words
-from app.numerics.caption_choice import match_contrast, preferred_order
+from app.audits.slices.vocabulary import DEFAULT_NOUN, words
+from app.numerics.caption_choice import composed_moves, group_direction, preferred_order
 from app.numerics.captions import CaptionText, caption_bank, caption_scores, displacements, fill, top_matches
 
 TOP_K = (20, 50, 100)
 MOST_PER_WORD = 3
-SHORTLIST = 300
 LEAST_Z = 2.0
 """A caption that meaningless ones reach this easily does not become a title."""
 MOST_FIT = 5_000
-LEAD = "a photo of "
-Encode = Callable[[Sequence[str]], np.ndarray]
+_PLAIN_NAME = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+)*")
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ class Captioner:
 
     def __init__(self, rows: Rows, params: Params, encode: Encode) -> None:
         self._rows, self._params, self._encode = rows, params, encode
-        self.words: Words = words(params, rows.classes)
-        self._nouns = self._choose_nouns()
+        sample = sample_rows(rows)
+        self.words, self.ungrounded = grounded(rows, sample, encode, words(params, rows.classes))
+        self._nouns = general_nouns(rows, sample, encode, self.words.nouns)
         self._banks: dict[str, Bank] = {}
 
     @property
@@ -51,40 +52,42 @@ class Captioner:
         """Captions in the banks that were made."""
         return sum(len(bank.captions) for bank in self._banks.values())
 
-    def describe(self, direction: np.ndarray, class_index: int, members: Ints, most: int) -> list[CaptionScore]:
-        """Return the captions that say best what a direction points to, with the evidence of confirm rows.
-
-        Captions that point along the direction are ordered by how far the fit rows among `members` match them better
-        than the other fit rows of the class.
+    def describe(self, members: Ints, class_index: int, most: int) -> list[CaptionScore]:
+        """Return the captions that say best how rows differ from the rest of their class, with confirm evidence.
 
         Args:
-            direction: float [d] in the standardised image space.
+            members: positions in the class; fit rows among them choose the captions.
             class_index: class whose confirm rows speak.
-            members: positions of the rows that the direction points to; only fit rows among them are used.
             most: how many captions.
         """
         bank = self._bank(self._nouns[class_index])
-        if not bank.captions:
+        positions = self._rows.of_class(class_index)
+        fit = positions[self._rows.fit[positions]][:MOST_FIT]
+        if not bank.captions or not len(fit):
             return []
-        z = caption_scores(torch.from_numpy(direction.astype(np.float32))[None], bank.moves, bank.null_moves)[0]
-        likely = _shortlist(z)
-        contrast = self._contrast(bank.moves[likely], class_index, members)
-        spoken = [bank.captions[i] for i in likely]
-        order = preferred_order(contrast, [len(caption.words) or 1 for caption in spoken])
-        chosen = [likely[i] for i in _distinct(spoken, order, most)]
-        return self._evidence(bank, z, chosen, class_index)
+        direction = group_direction(self._rows.features(fit).cpu(), torch.from_numpy(np.isin(fit, members)))
+        z = caption_scores(direction[None], bank.moves, bank.null_moves)[0]
+        order = preferred_order(z, [len(caption.words) or 1 for caption in bank.captions])
+        return self._evidence(bank, z, _distinct(bank.captions, order, most), class_index)
+
+    def title(self, captions: Sequence[CaptionScore], class_index: int) -> str:
+        """Return the best caption as a title, with the class's own name where that is a plain word.
+
+        Empty when no caption points clearly along the direction.
+        """
+        if not captions or captions[0].z < LEAST_Z:
+            return ""
+        text = captions[0].text.removeprefix(LEAD)
+        name = self._rows.classes[class_index].replace("_", " ")
+        if _PLAIN_NAME.fullmatch(name) and captions[0].facet:
+            text = fill(text.replace(self._nouns[class_index], name, 1), "")
+        return text[:1].upper() + text[1:]
 
     def move(self, sentence: str, class_index: int | None) -> Tensor:
         """Return where a sentence moves, compared with a plain picture: float32 [d]."""
         noun = self._nouns[class_index] if class_index is not None else DEFAULT_NOUN
         text = torch.from_numpy(self._encode([sentence, self._reference(noun)]))
         return displacements(text[:1], text[1], self._rows.std)[0]
-
-    def _contrast(self, moves: Tensor, class_index: int, members: Ints) -> Tensor:
-        positions = self._rows.of_class(class_index)
-        fit = positions[self._rows.fit[positions]][:MOST_FIT]
-        inside = torch.from_numpy(np.isin(fit, members))
-        return match_contrast((self._rows.features(fit) @ moves.T.to(self._rows.device)).cpu(), inside)
 
     def _evidence(self, bank: Bank, z: Tensor, chosen: Sequence[int], class_index: int) -> list[CaptionScore]:
         positions = self._rows.of_class(class_index)
@@ -104,42 +107,34 @@ class Captioner:
         if noun not in self._banks:
             templates = self._params.caption_templates
             made = caption_bank(templates, [noun], self.words.adjectives, self.words.settings)[noun]
-            captions = [*made, *(CaptionText(sentence, ()) for sentence in self.words.sentences)]
-            self._banks[noun] = self._encoded(noun, captions)
+            self._banks[noun] = self._encoded(noun, made)
         return self._banks[noun]
 
-    def _encoded(self, noun: str, captions: list[CaptionText]) -> Bank:
-        sentences = [caption.text for caption in captions]
+    def _encoded(self, noun: str, made: list[CaptionText]) -> Bank:
+        """Encode single words, own sentences and the null bank; captions of several words are composed."""
+        single = [caption for caption in made if len(caption.words) == 1]
+        own = [CaptionText(sentence, ()) for sentence in self.words.sentences]
         null = [LEAD + word for word in self.words.null]
-        text = torch.from_numpy(self._encode([self._reference(noun), *null, *sentences]))
+        sentences = [*null, *(caption.text for caption in [*own, *single])]
+        text = torch.from_numpy(self._encode([self._reference(noun), *sentences]))
         moves = displacements(text[1:], text[0], self._rows.std)
-        return Bank(captions, moves[len(null) :], moves[: len(null)])
+        null_moves, own_moves, word_moves = moves.split([len(null), len(own), len(single)])
+        composed = _composed(made, dict(zip(single, word_moves, strict=True))) if single else word_moves
+        return Bank([*own, *made], torch.cat([own_moves, composed]), null_moves)
 
     def _reference(self, noun: str) -> str:
         templates = self._params.caption_templates
         return fill(templates[0] if templates else LEAD + "a {noun}", noun)
 
-    def _choose_nouns(self) -> list[str]:
-        """For each class the general noun that its name lies closest to; its name itself would give the label away."""
-        nouns, classes = self.words.nouns, self._rows.classes
-        text = torch.from_numpy(self._encode([f"{LEAD}a {name}" for name in [*nouns, *classes]]))
-        unit = normalize(text - text[: len(nouns)].mean(0), dim=1)
-        closest = (unit[len(nouns) :] @ unit[: len(nouns)].T).argmax(1)
-        return [nouns[i] for i in closest.tolist()]
 
-
-def title_of(captions: Sequence[CaptionScore]) -> str:
-    """Return the best caption as a title, without its lead; empty when none points clearly along the direction."""
-    if not captions or captions[0].z < LEAST_Z:
-        return ""
-    text = captions[0].text.removeprefix(LEAD)
-    return text[:1].upper() + text[1:]
-
-
-def _shortlist(z: Tensor) -> list[int]:
-    """The captions that point most clearly along the direction, best first."""
-    order: list[int] = z.argsort(descending=True, stable=True)[:SHORTLIST].tolist()
-    return [i for i in order if z[i] >= LEAST_Z] or order[:1]
+def _composed(captions: Sequence[CaptionText], moves: dict[CaptionText, Tensor]) -> Tensor:
+    """float32 [m, d]: captions of one word (of each template) give the words' moves, of which the others are made."""
+    of_word: dict[str, list[Tensor]] = {}
+    for caption, move in moves.items():
+        of_word.setdefault(caption.words[0], []).append(move)
+    place = {word: i for i, word in enumerate(of_word)}
+    word_moves = [normalize(torch.stack(found).mean(0), dim=0) for found in of_word.values()]
+    return composed_moves(torch.stack(word_moves), [[place[word] for word in c.words] for c in captions])
 
 
 def _distinct(captions: Sequence[CaptionText], order: Sequence[int], most: int) -> list[int]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from app.audits.base import FindingDraft, Inputs, Result
-from app.audits.slices.caption import Captioner, title_of
+from app.audits.slices.caption import Captioner
 from app.audits.slices.compute import read_candidates
 from app.audits.slices.rows import Rows, load
 from app.audits.slices.schema import ClassSummary, Params, SliceMetrics
@@ -17,6 +18,7 @@ from app.audits.slices.schema import ClassSummary, Params, SliceMetrics
 PER_SLICE = 8
 PER_CLASS = 4
 SIDE_SHARE = 0.25
+LISTED = 12
 
 
 def describe(inputs: Inputs) -> Result:
@@ -28,9 +30,8 @@ def describe(inputs: Inputs) -> Result:
     findings = _findings(inputs, rows, folder, captioner)
     classes = [_with_slices(ClassSummary.model_validate(c), findings) for c in summary["classes"]]
     if captioner:
-        directions = np.load(folder / "class_directions.npy")
         decision = np.load(folder / "decision.npy", mmap_mode="r")
-        classes = [_captioned(c, captioner, directions[c.index], _sides(rows, decision, c.index)) for c in classes]
+        classes = [_captioned(c, captioner, _sides(rows, decision, c.index)) for c in classes]
     return Result(
         summary={
             "classes": [c.model_dump(mode="json") for c in classes],
@@ -43,26 +44,25 @@ def describe(inputs: Inputs) -> Result:
 
 
 def _findings(inputs: Inputs, rows: Rows, folder: Path, captioner: Captioner | None) -> list[FindingDraft]:
-    directions = np.load(folder / "slice_directions.npy")
     candidates = read_candidates(pq.read_table(folder / "candidates.parquet"))
     drafts = []
     for i, (texts, class_index, metrics, positions) in enumerate(candidates):
         inputs.progress(0.8 * i / len(candidates), "Describing slices")
         if captioner:
-            metrics.captions = captioner.describe(directions[i], class_index, positions, PER_SLICE)
-        drafts.append(_draft(rows, i, texts, class_index, metrics, positions))
+            metrics.captions = captioner.describe(positions, class_index, PER_SLICE)
+        title = captioner.title(metrics.captions, class_index) if captioner else ""
+        drafts.append(_draft(i, texts, title, class_index, metrics, positions))
     return drafts
 
 
 def _draft(
-    rows: Rows, rank: int, texts: dict[str, str], class_index: int, metrics: SliceMetrics, positions: np.ndarray
+    rank: int, texts: dict[str, str], title: str, class_index: int, metrics: SliceMetrics, positions: np.ndarray
 ) -> FindingDraft:
-    plain = f"Unnamed group {rank + 1}"
     return FindingDraft(
         subject="slice",
         key=texts["key"],
         method=texts["method"],
-        title=texts["note"] or title_of(metrics.captions) or plain,
+        title=texts["note"] or title or f"Unnamed group {rank + 1}",
         evidence="confirmed" if texts["evidence"] == "confirmed" else "insufficient",
         metrics=metrics.model_dump(mode="json"),
         class_index=class_index,
@@ -75,15 +75,13 @@ def _with_slices(entry: ClassSummary, findings: list[FindingDraft]) -> ClassSumm
     return entry.model_copy(update={"slices": [f.key for f in findings if f.class_index == entry.index]})
 
 
-def _captioned(
-    entry: ClassSummary, captioner: Captioner, easy: np.ndarray, sides: tuple[np.ndarray, np.ndarray]
-) -> ClassSummary:
+def _captioned(entry: ClassSummary, captioner: Captioner, sides: tuple[np.ndarray, np.ndarray]) -> ClassSummary:
     if not entry.fitted:
         return entry
     return entry.model_copy(
         update={
-            "hard_captions": captioner.describe(-easy, entry.index, sides[0], PER_CLASS),
-            "easy_captions": captioner.describe(easy, entry.index, sides[1], PER_CLASS),
+            "hard_captions": captioner.describe(sides[0], entry.index, PER_CLASS),
+            "easy_captions": captioner.describe(sides[1], entry.index, PER_CLASS),
         }
     )
 
@@ -100,7 +98,15 @@ def _sides(rows: Rows, decision: np.ndarray, class_index: int) -> tuple[np.ndarr
 def _notes(captioner: Captioner | None, params: Params) -> list[str]:
     if captioner is None:
         return ["This encoder reads no text, so slices have no captions. Choose a vision/language encoder for words."]
-    if not captioner.words.dropped:
-        return []
-    listed = ", ".join(f"“{word}”" for word in captioner.words.dropped[:12])
-    return [f"Left out of the vocabulary because they name a label: {listed}."]
+    notes = []
+    if captioner.words.dropped:
+        notes.append(f"Left out of the vocabulary because they name a label: {_listed(captioner.words.dropped)}.")
+    if captioner.ungrounded:
+        told = f"{len(captioner.ungrounded)} words of the vocabulary are not used: this encoder sees no difference "
+        notes.append(f"{told}between these images along them ({_listed(captioner.ungrounded)}).")
+    return notes
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = ", …" if len(words) > LISTED else ""
+    return ", ".join(f"“{word}”" for word in words[:LISTED]) + more

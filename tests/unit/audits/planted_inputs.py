@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ PLANTED = {0: ("white", "grass"), 1: ("night",)}
 CLASSES = ("cat", "car", "boat")
 
 
+@cache
 def concept(name: str) -> np.ndarray:
     """A fixed unit vector for a word."""
     generator = np.random.default_rng(sum(ord(c) * 131**i for i, c in enumerate(name)) % 2**32)
@@ -51,7 +53,16 @@ def planted_inputs(seed: int = 0, *, planted: bool = True, rows: int = ROWS, par
     for index, names in PLANTED.items() if planted else ():
         members = (labels == index) & np.logical_and.reduce([has[name] for name in names])
         wrong[members] = generator.random(int(members.sum())) < 0.7
-    return as_inputs(embeddings, labels, wrong, generator, params or Params(permutations=20))
+    return as_inputs(embeddings, labels, wrong, generator, params or Params(permutations=5))
+
+
+def clustered_inputs(params: Params, rows: int = 400, modes: int = 10) -> Inputs:
+    """Three classes of ten clusters each; errors, 10 %, have nothing to do with them."""
+    generator = np.random.default_rng(5)
+    labels = np.repeat(np.arange(len(CLASSES)), rows)
+    centres = generator.normal(size=(len(CLASSES), modes, DIMENSION))
+    embeddings = centres[labels, np.arange(len(labels)) % modes] + generator.normal(size=(len(labels), DIMENSION)) / 3
+    return as_inputs(embeddings, labels, generator.random(len(labels)) < 0.1, generator, params)
 
 
 def as_inputs(
