@@ -38,7 +38,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_bug)
 
 
-def answer(request: Request, status: int, message: str, *, field: str = "", headers: dict[str, str] | None = None) -> Response:
+def answer(
+    request: Request, status: int, message: str, *, field: str = "", headers: dict[str, str] | None = None
+) -> Response:
     """Return the error in the form that the request asks for."""
     if wants_json(request):
         body = {"error": {"status": status, "message": message} | ({"field": field} if field else {})}
