@@ -27,12 +27,12 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	@echo "→ Installing Faultline (PyTorch is large: a few minutes on a slow line)"
-	@$(BIN)/python -m uv pip install --python $(BIN)/python -e . || $(BIN)/python -m pip install -e .
+	@$(BIN)/python -m uv pip install --compile-bytecode --python $(BIN)/python -e . || $(BIN)/python -m pip install -e .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	@echo "→ Installing Faultline and the tools of development"
-	@$(BIN)/python -m uv pip install --python $(BIN)/python -e '.[scenes]' --group dev || $(BIN)/python -m pip install -e '.[scenes]' --group dev
+	@$(BIN)/python -m uv pip install --compile-bytecode --python $(BIN)/python -e '.[scenes]' --group dev || $(BIN)/python -m pip install -e '.[scenes]' --group dev
 	@touch $(VENV)/.installed $@
 
 check: lint types unit  ## Lint, types and tests, without installing anything

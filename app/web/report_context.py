@@ -84,4 +84,4 @@ def _facts(content: ReportContent) -> list[tuple[str, str]]:
 def _estimate(found: dict[str, float] | None) -> Estimate | None:
     if not found:
         return None
-    return Estimate(value=found["value"], low=found["low"], high=found["high"], n=int(found["n"]))
+    return Estimate(value=found["value"], low=found.get("low"), high=found.get("high"), n=int(found["n"]))

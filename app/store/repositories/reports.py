@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from app.store.models import (
@@ -36,9 +36,13 @@ def run_parts(session: Session, run: AuditRun) -> tuple[Project, Model, ModelVer
     """Return what a run belongs to and was made from."""
     row = session.execute(
         select(Project, Model, ModelVersion, Dataset, DatasetSplit)
-        .where(Project.id == run.project_id, ModelVersion.id == run.model_version_id, Dataset.id == run.dataset_id)
-        .where(Model.id == ModelVersion.model_id)
-        .where(DatasetSplit.dataset_id == Dataset.id, DatasetSplit.name == run.split)
+        .select_from(AuditRun)
+        .join(Project, Project.id == AuditRun.project_id)
+        .join(ModelVersion, ModelVersion.id == AuditRun.model_version_id)
+        .join(Model, Model.id == ModelVersion.model_id)
+        .join(Dataset, Dataset.id == AuditRun.dataset_id)
+        .join(DatasetSplit, and_(DatasetSplit.dataset_id == Dataset.id, DatasetSplit.name == AuditRun.split))
+        .where(AuditRun.id == run.id)
     ).one()
     return row[0], row[1], row[2], row[3], row[4]
 
