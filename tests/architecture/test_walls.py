@@ -68,7 +68,11 @@ def test_the_web_and_what_it_calls_import_no_torch(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [p for p in SOURCES if p.parent.parent == ROOT / "app/audits" and p.name.startswith(("__init__", "schema", "page"))],
+    [
+        p
+        for p in SOURCES
+        if p.parent.parent == ROOT / "app/audits" and p.name.startswith(("__init__", "schema", "page"))
+    ],
     ids=names,
 )
 def test_what_pages_read_of_a_kind_imports_no_torch(path: Path) -> None:

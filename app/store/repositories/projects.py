@@ -44,14 +44,14 @@ def of_user(session: Session, user_id: int) -> list[Joined]:
     """Return the projects that a person is a member of, by name."""
     query = select(Project, Membership.role).join(Membership, Membership.project_id == Project.id)
     rows = session.execute(query.where(Membership.user_id == user_id).order_by(func.lower(Project.name), Project.id))
-    return [Joined(project, role) for project, role in rows]
+    return [Joined(project, cast(Role, role)) for project, role in rows]
 
 
 def members(session: Session, project_id: int) -> list[Member]:
     """Return the people in a project, in the order in which they came."""
     query = select(User, Membership.role).join(Membership, Membership.user_id == User.id)
     rows = session.execute(query.where(Membership.project_id == project_id).order_by(Membership.id))
-    return [Member(user, role) for user, role in rows]
+    return [Member(user, cast(Role, role)) for user, role in rows]
 
 
 def add(session: Session, project: Project) -> Project:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from app.store.models import AuditRun, Dataset, Finding, Model, ModelVersion, Project, Stage, Verdict
-
-_Columns = TypeVar("_Columns", bound=tuple[Any, ...])
 
 
 class Named(NamedTuple):
@@ -88,7 +86,7 @@ def finished_like(session: Session, version_id: int, dataset_id: int, encoder: s
     return session.scalars(query).first()
 
 
-def _named() -> Select[tuple[AuditRun, Model, ModelVersion, Dataset, Project]]:
+def _named() -> Select[AuditRun, Model, ModelVersion, Dataset, Project]:
     columns = select(AuditRun, Model, ModelVersion, Dataset, Project)
     joined = columns.join(ModelVersion, ModelVersion.id == AuditRun.model_version_id)
     joined = joined.join(Model, Model.id == ModelVersion.model_id).join(Dataset, Dataset.id == AuditRun.dataset_id)
@@ -114,14 +112,16 @@ def computed_splits(session: Session, stage: str, dataset_id: int, *, version_id
     """Return the splits of a data set for which earlier runs finished `stage` with this model or encoder."""
     query = select(AuditRun.split, AuditRun.train_split).join(Stage, _stage_of_run(stage))
     query = query.where(AuditRun.dataset_id == dataset_id, Stage.status == "succeeded", Stage.done >= Stage.total)
-    rows = session.execute(_of_what(query, version_id, encoder))
+    rows = session.execute(query.where(_of_what(version_id, encoder)))
     return {name for pair in rows for name in pair if name}
 
 
 def rows_per_second(session: Session, stage: str, *, version_id: int | None, encoder: str) -> float | None:
     """Return the rate at which the newest run computed `stage` with this model or encoder; None when none did."""
     query = select(Stage).join(AuditRun, _stage_of_run(stage)).where(Stage.status == "succeeded")
-    query = _of_what(query, version_id, encoder).where(Stage.done > Stage.cached).order_by(Stage.id.desc()).limit(1)
+    query = (
+        query.where(_of_what(version_id, encoder)).where(Stage.done > Stage.cached).order_by(Stage.id.desc()).limit(1)
+    )
     found = session.scalar(query)
     if found is None or found.started_at is None or found.finished_at is None:
         return None
@@ -133,5 +133,5 @@ def _stage_of_run(stage: str) -> ColumnElement[bool]:
     return and_(Stage.subject_type == "run", Stage.subject_id == AuditRun.id, Stage.name == stage)
 
 
-def _of_what(query: Select[_Columns], version_id: int | None, encoder: str) -> Select[_Columns]:
-    return query.where(AuditRun.encoder == encoder if version_id is None else AuditRun.model_version_id == version_id)
+def _of_what(version_id: int | None, encoder: str) -> ColumnElement[bool]:
+    return AuditRun.encoder == encoder if version_id is None else AuditRun.model_version_id == version_id
