@@ -23,9 +23,9 @@ AUDIT = AuditKind(
     params=Params,
     summary=SlicesSummary,
     stages=(
-        StageSpec("slices", "Find slices", 1, "app.audits.slices.compute:find"),
-        StageSpec("captions", "Describe slices", 1, "app.audits.slices.describe:describe", ("slices",)),
-        StageSpec("trust", "Calibrate on planted slices", 1, "app.audits.slices.trust:trust", ("slices",)),
+        StageSpec("slices", "Find slices", 2, "app.audits.slices.compute:find"),
+        StageSpec("trust", "Calibrate on planted slices", 2, "app.audits.slices.trust:trust", ("slices",)),
+        StageSpec("captions", "Describe slices", 2, "app.audits.slices.describe:describe", ("slices", "trust")),
         StageSpec("map", "Draw the map", 1, "app.audits.slices.map:draw", ("slices",)),
     ),
     panels=panels,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,12 +11,11 @@ import torch
 from app.audits.base import Inputs, Result, ScoreColumn
 from app.audits.slices.measure import Candidate, confirmed, measure, rate
 from app.audits.slices.propose import PROPOSERS
+from app.audits.slices.ranking import Measured
 from app.audits.slices.rows import Rows, prepare
 from app.audits.slices.schema import ClassSummary, MethodSummary, Params, SliceMetrics, SlicesSummary
 from app.audits.slices.strength import Directions, fit_directions
-
-SAME = 0.5
-"""Share of a candidate's rows that makes it the same slice as a better one."""
+from app.numerics.caption_choice import group_direction
 
 
 def find(inputs: Inputs) -> Result:
@@ -28,9 +26,6 @@ def find(inputs: Inputs) -> Result:
     candidates = _propose(rows, inputs)
     inputs.progress(0.95, "Measuring candidates on confirm rows")
     metrics = measure(rows, candidates, params.fdr, params.min_errors)
-    order = _ranking(metrics, params)
-    _mark_same(candidates, metrics, order)
-    table = _table(candidates, metrics, order, params)
     return Result(
         summary=_summary(rows, directions, candidates, metrics, params).model_dump(mode="json"),
         scores=_columns(rows, directions),
@@ -38,9 +33,9 @@ def find(inputs: Inputs) -> Result:
             **rows.details(),
             "decision": directions.decision,
             "class_directions": directions.weights.numpy(),
-            "slice_directions": _slice_directions(rows, [candidates[i] for i in order]),
+            **_slice_cuts(rows, candidates),
         },
-        tables={"candidates": table},
+        tables={"candidates": _table(candidates, metrics, params)},
     )
 
 
@@ -64,72 +59,57 @@ def _propose(rows: Rows, inputs: Inputs) -> list[Candidate]:
     return [candidate for candidate in candidates if candidate.member.any()]
 
 
-def _ranking(metrics: Sequence[SliceMetrics], params: Params) -> list[int]:
-    """Confirmed first; within, by how far the error rate surely exceeds that of the rest."""
-
-    def worse(i: int) -> tuple[bool, float]:
-        m = metrics[i]
-        return not confirmed(m, params.fdr, params.min_errors), m.rest.value - m.errors.low
-
-    return sorted(range(len(metrics)), key=worse)
-
-
-def _mark_same(candidates: Sequence[Candidate], metrics: Sequence[SliceMetrics], order: Sequence[int]) -> None:
-    kept: dict[int, list[Candidate]] = {}
-    for i in order:
-        mine = candidates[i]
-        better = kept.setdefault(mine.class_index, [])
-        shared = ((other.key, float((mine.member & other.member).sum())) for other in better)
-        metrics[i].same_as = next((key for key, n in shared if n >= SAME * mine.member.sum()), "")
-        if not metrics[i].same_as:
-            better.append(mine)
-
-
-def _table(
-    candidates: Sequence[Candidate], metrics: Sequence[SliceMetrics], order: Sequence[int], params: Params
-) -> pa.Table:
-    """One row per candidate, best first."""
-    ranked = [(candidates[i], metrics[i]) for i in order]
-    holds = [confirmed(m, params.fdr, params.min_errors) for _, m in ranked]
+def _table(candidates: Sequence[Candidate], metrics: Sequence[SliceMetrics], params: Params) -> pa.Table:
+    """One row per candidate, in the order of the methods."""
+    holds = [confirmed(m, params.fdr, params.min_errors) for m in metrics]
     return pa.table(
         {
-            "key": pa.array([c.key for c, _ in ranked], pa.string()),
-            "method": pa.array([c.method for c, _ in ranked], pa.string()),
-            "class_index": pa.array([c.class_index for c, _ in ranked], pa.int32()),
+            "key": pa.array([c.key for c in candidates], pa.string()),
+            "method": pa.array([c.method for c in candidates], pa.string()),
+            "class_index": pa.array([c.class_index for c in candidates], pa.int32()),
             "evidence": pa.array(["confirmed" if yes else "insufficient" for yes in holds], pa.string()),
-            "note": pa.array([c.note for c, _ in ranked], pa.string()),
-            "metrics": pa.array([m.model_dump_json() for _, m in ranked], pa.string()),
-            "rows": pa.array([c.members for c, _ in ranked], pa.list_(pa.int64())),
+            "note": pa.array([c.note for c in candidates], pa.string()),
+            "metrics": pa.array([m.model_dump_json() for m in metrics], pa.string()),
+            "rows": pa.array([c.members for c in candidates], pa.list_(pa.int64())),
         }
     )
 
 
-def read_candidates(table: pa.Table) -> list[tuple[dict[str, str], int, SliceMetrics, np.ndarray]]:
-    """Return (texts, class, metrics, member positions) of each candidate in a table that `find` wrote."""
+def read_candidates(table: pa.Table) -> list[Measured]:
+    """Return the candidates in a table that `find` wrote."""
     return [
-        (
-            {name: row[name] for name in ("key", "method", "evidence", "note")},
-            row["class_index"],
-            SliceMetrics.model_validate(json.loads(row["metrics"])),
-            np.array(row["rows"], dtype=np.int64),
+        Measured(
+            key=row["key"],
+            method=row["method"],
+            note=row["note"],
+            confirmed=row["evidence"] == "confirmed",
+            class_index=row["class_index"],
+            metrics=SliceMetrics.model_validate_json(row["metrics"]),
+            rows=np.array(row["rows"], dtype=np.int64),
         )
         for row in table.to_pylist()
     ]
 
 
-def _slice_directions(rows: Rows, candidates: Sequence[Candidate]) -> np.ndarray:
-    """float32 [k, d], pointing into each slice: its own direction, else its mean less the mean of the rest."""
+def _slice_cuts(rows: Rows, candidates: Sequence[Candidate]) -> dict[str, np.ndarray]:
+    """For each candidate a direction into it, and the projection from which rows that no method saw belong to it."""
     directions = np.zeros((len(candidates), rows.embeddings.shape[1]), np.float32)
+    cuts = np.zeros(len(candidates), np.float32)
     for i, candidate in enumerate(candidates):
-        if candidate.direction is not None:
-            directions[i] = candidate.direction.numpy()
-            continue
-        fit = rows.fit[candidate.positions]
-        features = rows.features(candidate.positions[fit])
-        inside = torch.from_numpy(candidate.member[fit]).to(features.device)
-        if inside.any() and not inside.all():
-            directions[i] = (features[inside].mean(0) - features[~inside].mean(0)).cpu().numpy()
-    return directions
+        directions[i], cuts[i] = _slice_cut(rows, candidate)
+    return {"slice_directions": directions, "slice_cuts": cuts}
+
+
+def _slice_cut(rows: Rows, candidate: Candidate) -> tuple[np.ndarray, float]:
+    """The method's own direction, else the mean less the mean of the rest; cut off so that as many fit rows belong."""
+    fit = rows.fit[candidate.positions]
+    features = rows.features(candidate.positions[fit]).cpu()
+    member = torch.from_numpy(candidate.member[fit])
+    direction = group_direction(features, member) if candidate.direction is None else candidate.direction
+    if not len(features):
+        return direction.numpy(), 0.0
+    cut = torch.quantile(features @ direction, 1 - member.float().mean())
+    return direction.numpy(), float(cut)
 
 
 def _columns(rows: Rows, directions: Directions) -> list[ScoreColumn]:

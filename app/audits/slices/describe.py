@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 
 from app.audits.base import FindingDraft, Inputs, Result
 from app.audits.slices.caption import Captioner
+from app.audits.slices.causes import Explainer
 from app.audits.slices.compute import read_candidates
+from app.audits.slices.ranking import Measured, behind, mark_same, ranked
 from app.audits.slices.rows import Rows, load
-from app.audits.slices.schema import ClassSummary, Params, SliceMetrics
+from app.audits.slices.schema import ClassSummary, MethodSummary, Params
 
 PER_SLICE = 8
 PER_CLASS = 4
@@ -44,30 +46,41 @@ def describe(inputs: Inputs) -> Result:
 
 
 def _findings(inputs: Inputs, rows: Rows, folder: Path, captioner: Captioner | None) -> list[FindingDraft]:
-    candidates = read_candidates(pq.read_table(folder / "candidates.parquet"))
+    found = read_candidates(pq.read_table(folder / "candidates.parquet"))
+    order = ranked(found, behind(_calibration(inputs)))
+    mark_same([found[i] for i in order])
+    explain = Explainer(inputs, rows, folder)
     drafts = []
-    for i, (texts, class_index, metrics, positions) in enumerate(candidates):
-        inputs.progress(0.8 * i / len(candidates), "Describing slices")
+    for rank, i in enumerate(order):
+        inputs.progress(0.8 * rank / len(order), "Describing slices")
+        title = ""
         if captioner:
-            metrics.captions = captioner.describe(positions, class_index, PER_SLICE)
-        title = captioner.title(metrics.captions, class_index) if captioner else ""
-        drafts.append(_draft(i, texts, title, class_index, metrics, positions))
+            found[i].metrics.captions = captioner.describe(found[i].rows, found[i].class_index, PER_SLICE)
+            title = captioner.title(found[i].metrics.captions, found[i].class_index)
+        if found[i].confirmed:
+            found[i].metrics.causes = explain.causes(i, found[i])
+        drafts.append(_draft(rank, title, found[i]))
     return drafts
 
 
-def _draft(
-    rank: int, texts: dict[str, str], title: str, class_index: int, metrics: SliceMetrics, positions: np.ndarray
-) -> FindingDraft:
+def _calibration(inputs: Inputs) -> list[MethodSummary]:
+    if "trust" not in inputs.earlier:
+        return []
+    summary = json.loads((inputs.earlier["trust"] / "summary.json").read_text())
+    return [MethodSummary.model_validate(m) for m in summary["methods"]]
+
+
+def _draft(rank: int, title: str, found: Measured) -> FindingDraft:
     return FindingDraft(
         subject="slice",
-        key=texts["key"],
-        method=texts["method"],
-        title=texts["note"] or title or f"Unnamed group {rank + 1}",
-        evidence="confirmed" if texts["evidence"] == "confirmed" else "insufficient",
-        metrics=metrics.model_dump(mode="json"),
-        class_index=class_index,
+        key=found.key,
+        method=found.method,
+        title=found.note or title or f"Unnamed group {rank + 1}",
+        evidence="confirmed" if found.confirmed else "insufficient",
+        metrics=found.metrics.model_dump(mode="json"),
+        class_index=found.class_index,
         rank=rank,
-        rows=positions,
+        rows=found.rows,
     )
 
 

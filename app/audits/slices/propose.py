@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 from app.audits.slices.measure import Candidate
+from app.audits.slices.propose_cells import by_cells
+from app.audits.slices.propose_metadata import by_metadata
 from app.audits.slices.rows import Rows
 from app.audits.slices.schema import Params
 from app.numerics.mixture import error_mixture_scores, fit_error_mixture
@@ -79,5 +81,7 @@ def by_confidence(rows: Rows, params: Params, seed: int) -> Iterator[Candidate]:
 PROPOSERS: dict[str, Proposer] = {
     "direction": by_direction,
     "mixture": by_mixture,
+    "metadata": by_metadata,
+    "cells": by_cells,
     "confidence": by_confidence,
 }

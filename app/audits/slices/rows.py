@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,8 @@ class Rows:
     std: Tensor
     classes: tuple[str, ...]
     device: str
+    metadata: Mapping[str, pa.ChunkedArray]
+    """The user's own columns."""
 
     @property
     def correct(self) -> Bools:
@@ -95,7 +97,7 @@ def prepare(inputs: Inputs) -> Rows:
     mean, std = _reference(inputs.train, split.embeddings, fit)
     return Rows(
         labels, predictions, confidence, p_true, audited, fit, split.embeddings, mean, std,
-        tuple(inputs.classes), inputs.device,
+        tuple(inputs.classes), inputs.device, meta_columns(split.manifest),
     )  # fmt: skip
 
 
@@ -112,6 +114,7 @@ def load(inputs: Inputs, folder: Path) -> Rows:
         std=std,
         classes=tuple(inputs.classes),
         device=inputs.device,
+        metadata=meta_columns(inputs.audited.manifest),
     )
 
 

@@ -13,7 +13,7 @@ class Params(BaseModel):
     """What an analyst can choose; all of it is recorded with the run."""
 
     methods: list[Method] = Field(
-        default=["direction", "mixture", "confidence"],
+        default=["direction", "mixture", "metadata", "confidence"],
         title="Methods",
         description="Ways to look for slices; each is held to the same confirm rows.",
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from app.audits.base import Inputs, Result
 from app.audits.slices.planting import FEWEST_ROWS, Planted, plant
 from app.audits.slices.propose import PROPOSERS
+from app.audits.slices.ranking import BASELINE
 from app.audits.slices.rows import Rows, load
 from app.audits.slices.schema import EncoderSummary, MethodSummary, Params
 from app.audits.slices.strength import class_strengths
@@ -22,7 +23,6 @@ from app.numerics.planted import Recovery, recovery
 WANTED = 12
 MOST_ROUNDS = 4
 MOST_ROWS = 100_000
-BASELINE = "confidence"
 MEASURES = ("precision_at_10", "precision_at_25", "average_precision")
 
 
@@ -53,16 +53,6 @@ def trust(inputs: Inputs) -> Result:
             "encoders": [e.model_dump(mode="json") for e in encoders],
         }
     )
-
-
-def trails(methods: Sequence[MethodSummary]) -> set[str]:
-    """Methods that find planted slices no better than a list of the least confident rows does."""
-    bar = next((m.precision_at_10 for m in methods if m.method == BASELINE and m.precision_at_10 is not None), None)
-    return {
-        m.method
-        for m in methods
-        if bar is not None and m.precision_at_10 is not None and m.method != BASELINE and m.precision_at_10 <= bar
-    }
 
 
 def _calibrated(inputs: Inputs, rows: Rows, methods: list[MethodSummary]) -> list[MethodSummary]:

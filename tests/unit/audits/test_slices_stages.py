@@ -17,6 +17,7 @@ from app.audits.slices.compute import find, read_candidates
 from app.audits.slices.describe import describe
 from app.audits.slices.map import choose, draw
 from app.audits.slices.planting import plant
+from app.audits.slices.ranking import Measured, behind
 from app.audits.slices.rows import load, prepare
 from app.audits.slices.schema import (
     ClimbPayload,
@@ -25,10 +26,9 @@ from app.audits.slices.schema import (
     NeighboursPayload,
     Params,
     RemeasurePayload,
-    SliceMetrics,
     SlicesSummary,
 )
-from app.audits.slices.trust import trails, trust
+from app.audits.slices.trust import trust
 
 from .planted_inputs import CLASSES, DIMENSION, PLANTED, after, as_inputs, clustered_inputs, planted_inputs
 
@@ -54,17 +54,16 @@ def drawn(found: Inputs) -> Result:
     return draw(replace(found, params=Params(map_points=400)))
 
 
-def candidates(inputs: Inputs) -> list[tuple[dict[str, str], int, SliceMetrics, np.ndarray]]:
+def candidates(inputs: Inputs) -> list[Measured]:
     return read_candidates(pq.read_table(inputs.earlier["slices"] / "candidates.parquet"))
 
 
 def confirmed_classes(inputs: Inputs) -> set[int]:
-    rows = read_candidates(find(inputs).tables["candidates"])
-    return {index for texts, index, _, _ in rows if texts["evidence"] == "confirmed"}
+    return {c.class_index for c in read_candidates(find(inputs).tables["candidates"]) if c.confirmed}
 
 
 def test_planted_classes_are_confirmed_and_the_clean_one_is_not(found: Inputs) -> None:
-    assert {index for texts, index, _, _ in candidates(found) if texts["evidence"] == "confirmed"} == set(PLANTED)
+    assert {c.class_index for c in candidates(found) if c.confirmed} == set(PLANTED)
 
 
 def test_no_class_shows_a_slice_where_nothing_was_planted() -> None:
@@ -75,9 +74,10 @@ def test_no_class_shows_a_slice_where_nothing_was_planted() -> None:
 
 def test_numbers_come_from_confirm_rows_and_equal_fisher_s_test(found: Inputs) -> None:
     rows = prepare(found)
-    for _, index, metrics, members in candidates(found):
+    for candidate in candidates(found):
+        metrics, members = candidate.metrics, candidate.rows
         confirm = members[~rows.fit[members]]
-        of_class = rows.of_class(index)
+        of_class = rows.of_class(candidate.class_index)
         rest = np.setdiff1d(of_class[~rows.fit[of_class]], confirm)
         wrong = ~rows.correct
         assert (metrics.errors.k, metrics.errors.n) == (wrong[confirm].sum(), len(confirm))
@@ -87,7 +87,7 @@ def test_numbers_come_from_confirm_rows_and_equal_fisher_s_test(found: Inputs) -
 
 
 def test_q_values_are_benjamini_hochberg_s(found: Inputs) -> None:
-    metrics = [m for _, _, m, _ in candidates(found)]
+    metrics = [c.metrics for c in candidates(found)]
     expected = stats.false_discovery_control([m.p_value for m in metrics])
     np.testing.assert_allclose([m.q_value for m in metrics], expected, rtol=1e-9)
 
@@ -168,7 +168,6 @@ def test_self_calibration_finds_what_it_planted_where_images_cluster(tmp_path: P
     assert methods["direction"]["planted"] == 4 * len(CLASSES)
     assert methods["direction"]["precision_at_10"] > 0.6
     assert methods["direction"]["precision_at_10"] > methods["confidence"]["precision_at_10"]
-    assert trails([MethodSummary.model_validate(m) for m in methods.values()]) <= {"mixture", "metadata"}
 
 
 def test_calibration_is_modest_where_images_do_not_cluster(trusted: Result) -> None:
@@ -183,8 +182,9 @@ def test_a_method_no_better_than_the_baseline_trails() -> None:
         MethodSummary(method=name, candidates=1, confirmed=0, precision_at_10=value)  # type: ignore[arg-type]
         for name, value in entries
     ]
-    assert trails(methods) == {"mixture"}
-    assert trails(methods[:3]) == set()
+    assert behind(methods) == {"mixture", "confidence"}
+    assert behind(methods[:3]) == set()
+    assert behind(methods[1:]) == {"mixture"}
 
 
 def test_both_spaces_are_compared(trusted: Result) -> None:
@@ -308,10 +308,11 @@ class TestActions:
         assert np.isin(answer["rows"], order[: len(order) // 3]).mean() > 0.8
 
     def test_a_slice_of_one_s_own_is_measured(self, found: Inputs) -> None:
-        _, index, metrics, members = candidates(found)[0]
-        answer = actions.remeasure(found, RemeasurePayload(rows=members.tolist(), class_index=index))
-        assert answer.result["errors"] == metrics.errors.model_dump(mode="json")
-        assert answer.p_value == pytest.approx(metrics.p_value)
+        first = candidates(found)[0]
+        payload = RemeasurePayload(rows=first.rows.tolist(), class_index=first.class_index)
+        answer = actions.remeasure(found, payload)
+        assert answer.result["errors"] == first.metrics.errors.model_dump(mode="json")
+        assert answer.p_value == pytest.approx(first.metrics.p_value)
 
     def test_neighbours_are_the_nearest(self, found: Inputs) -> None:
         rows = load(found, found.earlier["slices"])
