@@ -23,12 +23,11 @@ from app.audits.slices.schema import (
     Rate,
     RemeasurePayload,
 )
-from app.numerics.embedding import unit_rows
+from app.numerics.ranking import marked_direction, rank_scores, top_share
 from app.numerics.significance import slice_excess_p_value
 
 SHOWN = 48
 MOST_OVERLAPS = 5
-RIDGE = 0.1
 MOST_TRAINED = 2_000
 Floats = NDArray[np.float32]
 
@@ -46,15 +45,15 @@ def hypothesis(inputs: Inputs, payload: HypothesisPayload) -> ActionResult:
     picked = np.array(payload.rows, dtype=np.int64)
     move = _sentence_move(inputs, rows, payload) if payload.sentence.strip() else _picked_move(rows, pool, picked)
     scores = _scores(rows, pool, move)
-    cut = np.quantile(scores, 1 - payload.share)
+    member = top_share(torch.from_numpy(scores), payload.share).numpy()
     tested = ~rows.fit[pool] & ~np.isin(pool, picked)
-    inside, outside = pool[tested & (scores >= cut)], pool[tested & (scores < cut)]
+    inside, outside = pool[tested & member], pool[tested & ~member]
     p = _excess(rows, inside, outside)
     answer = HypothesisAnswer(
         inside=_rate(rows, inside),
         outside=_rate(rows, outside),
         p_value=p,
-        rows=_best(inside, scores[tested & (scores >= cut)]),
+        rows=_best(inside, scores[tested & member]),
         overlap=_overlaps(inputs, inside),
         sentence=payload.sentence.strip(),
     )
@@ -70,7 +69,7 @@ def climb(inputs: Inputs, payload: ClimbPayload) -> ActionResult:
     unmarked = np.setdiff1d(pool, marked)
     if not len(outside):
         outside = np.random.default_rng(inputs.seed).permutation(unmarked)[:MOST_TRAINED]
-    weights = _ridge(rows.features(inside), rows.features(outside))
+    weights = marked_direction(rows.features(inside), rows.features(outside))
     scores = _scores(rows, unmarked, weights)
     order = np.argsort(-scores, kind="stable")[: payload.top]
     answer = ClimbAnswer(rows=unmarked[order].tolist(), scores=scores[order].tolist())
@@ -116,25 +115,10 @@ def _picked_move(rows: Rows, pool: Ints, picked: Ints) -> Tensor:
     return rows.features(picked).mean(0) - rows.features(np.sort(sample)).mean(0)
 
 
-def _ridge(inside: Tensor, outside: Tensor) -> Tensor:
-    """Weights of a ridge regression of in (1) and out (−1), both sides weighing the same: float32 [d]."""
-    x = torch.cat([inside, outside]).double()
-    weight = torch.cat([x.new_full((len(inside),), 0.5 / len(inside)), x.new_full((len(outside),), 0.5 / len(outside))])
-    y = torch.cat([x.new_ones(len(inside)), -x.new_ones(len(outside))])
-    centred = x - weight @ x
-    gram = (centred * weight[:, None]).T @ centred
-    ridge = RIDGE * gram.diagonal().mean().clamp(min=1e-12)
-    gram.diagonal().add_(ridge)
-    return torch.linalg.solve(gram, (centred * (weight * y)[:, None]).sum(0)).float()
-
-
 def _scores(rows: Rows, positions: Ints, direction: Tensor) -> Floats:
     """Cosine of every row with a direction, block by block: float32 [m]."""
-    unit = unit_rows(direction[None])[0]
-    parts = [
-        (rows.features(positions[i : i + BLOCK]) @ unit.to(rows.device)).cpu().numpy()
-        for i in range(0, len(positions), BLOCK)
-    ]
+    blocks = (positions[i : i + BLOCK] for i in range(0, len(positions), BLOCK))
+    parts = [rank_scores(rows.features(block), direction).cpu().numpy() for block in blocks]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 

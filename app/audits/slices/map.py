@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from app.audits.base import Inputs, Result
 from app.audits.slices.rows import Rows, load
-from app.numerics.pca import principal_components, project
+from app.numerics.projection import flat_map
+
+SAMPLE_ROWS = 5_000
 
 
 def draw(inputs: Inputs) -> Result:
@@ -14,11 +18,18 @@ def draw(inputs: Inputs) -> Result:
     rows = load(inputs, inputs.earlier["slices"])
     points = choose(rows, inputs.params.map_points, inputs.seed)
     inputs.progress(0.2, "Laying out the map")
-    features = rows.features(points)
-    xy = project(principal_components(features, 2), features).cpu().numpy().astype(np.float32)
+    placed = flat_map(rows.features(points), inputs.seed, rows.labels[points], SAMPLE_ROWS) if len(points) else None
+    trusted = placed is not None and not math.isnan(placed.trustworthiness)
     return Result(
-        summary={"map_points": len(points), "map_left_out": int(rows.audited.sum()) - len(points)},
-        details={"xy": xy, "points": points},
+        summary={
+            "map_points": len(points),
+            "map_left_out": int(rows.audited.sum()) - len(points),
+            "map_trustworthiness": placed.trustworthiness if placed is not None and trusted else None,
+        },
+        details={
+            "xy": placed.positions.cpu().numpy() if placed is not None else np.zeros((0, 2), np.float32),
+            "points": points,
+        },
     )
 
 

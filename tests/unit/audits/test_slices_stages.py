@@ -224,6 +224,7 @@ def test_the_map_takes_errors_first_and_says_what_it_leaves_out(found: Inputs, d
     assert set(wrong.tolist()) <= set(points.tolist())
     assert drawn.summary["map_left_out"] == int(rows.audited.sum()) - 400
     assert drawn.details["xy"].shape == (400, 2)
+    assert 0.5 < drawn.summary["map_trustworthiness"] <= 1
 
 
 class TestDegenerate:
