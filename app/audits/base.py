@@ -62,6 +62,8 @@ class Inputs:
     """Folder of each earlier stage's artifact, by stage name."""
     progress: Callable[[float, str], None]
     """`progress(share_done, "what is going on")`; raises when the run was cancelled."""
+    encoder_words: Mapping[str, Sequence[str]] | None = None
+    """Words that the encoder was trained on, by facet, where it says so: a small encoder knows no others."""
 
 
 @dataclass(frozen=True)

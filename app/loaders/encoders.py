@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -36,6 +37,8 @@ class Encoder:
     preprocess: Callable[[Any], torch.Tensor]
     tokenize: Callable[[Sequence[str]], torch.Tensor]
     reads_text: bool = True
+    words: Mapping[str, Sequence[str]] | None = None
+    """Words by facet that it was trained on, where its folder says so (`vocabulary.json`)."""
 
     def embed_images(self, images: Iterable[bytes], batch_size: int = 64) -> np.ndarray:
         """Return float32 [n, d], not normalised; a row of NaN for an image that cannot be decoded.
@@ -95,7 +98,16 @@ def load_encoder(spec: str, device: str = "cpu") -> Encoder:
     except Exception as error:  # open_clip and the hub raise many kinds; the person needs one sentence
         raise UserError(f"The encoder “{spec}” could not be loaded: {error}") from error
     model.eval()
-    return Encoder(spec, _digest(model), _dimension(model), torch.device(device), model, preprocess, tokenizer)
+    return Encoder(
+        spec,
+        _digest(model),
+        _dimension(model),
+        torch.device(device),
+        model,
+        preprocess,
+        tokenizer,
+        words=_words(name),
+    )
 
 
 def _resolve(spec: str) -> tuple[str, str]:
@@ -111,6 +123,14 @@ def _resolve(spec: str) -> tuple[str, str]:
         f"There is no encoder “{spec}”. Use “{BUNDLED}”, “open_clip:ViT-B-32/laion2b_s34b_b79k” (any pair that "
         "open_clip lists), or “local-dir:<folder>” of an open_clip model."
     )
+
+
+def _words(name: str) -> dict[str, list[str]] | None:
+    path = Path(name.removeprefix("local-dir:")) / "vocabulary.json"
+    if not name.startswith("local-dir:") or not path.is_file():
+        return None
+    found: dict[str, list[str]] = json.loads(path.read_text())
+    return found
 
 
 def _allowed_folder(text: str) -> Path:

@@ -28,6 +28,7 @@ class PlainEncoder:
     weights_hash = "w" * 64
     dimension = 2
     reads_text = True
+    words = None
 
     def __init__(self) -> None:
         self.images = 0

@@ -38,6 +38,7 @@ def load_inputs(
         encode_text=_encode_text(plan, device),
         earlier={name: get_artifacts().local(key) for name, key in earlier.items()},
         progress=progress,
+        encoder_words=warm.encoder(plan.encoder, device).words if plan.embeddings == "encoder" else None,
     )
 
 

@@ -105,7 +105,8 @@ def _pool(rows: Rows, class_index: int | None) -> Ints:
 def _sentence_move(inputs: Inputs, rows: Rows, payload: HypothesisPayload) -> Tensor:
     if inputs.encode_text is None:
         raise ValueError("This run's encoder reads no text. Pick images instead of writing a sentence.")
-    return Captioner(rows, inputs.params, inputs.encode_text).move(payload.sentence.strip(), payload.class_index)
+    captioner = Captioner(rows, inputs.params, inputs.encode_text, inputs.encoder_words)
+    return captioner.move(payload.sentence.strip(), payload.class_index)
 
 
 def _picked_move(rows: Rows, pool: Ints, picked: Ints) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,10 +40,13 @@ class Bank:
 class Captioner:
     """Captions for the classes of one run; each bank is encoded once, when a class first needs it."""
 
-    def __init__(self, rows: Rows, params: Params, encode: Encode) -> None:
+    def __init__(
+        self, rows: Rows, params: Params, encode: Encode, known: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        """Caption with the words that are `known` to the encoder, where it says so."""
         self._rows, self._params, self._encode = rows, params, encode
         sample = sample_rows(rows)
-        self.words, self.ungrounded = grounded(rows, sample, encode, words(params, rows.classes))
+        self.words, self.ungrounded = grounded(rows, sample, encode, words(params, rows.classes, known))
         self._nouns = general_nouns(rows, sample, encode, self.words.nouns)
         self._banks: dict[str, Bank] = {}
 

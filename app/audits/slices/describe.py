@@ -28,7 +28,7 @@ def describe(inputs: Inputs) -> Result:
     folder = inputs.earlier["slices"]
     rows = load(inputs, folder)
     summary = json.loads((folder / "summary.json").read_text())
-    captioner = Captioner(rows, inputs.params, inputs.encode_text) if inputs.encode_text else None
+    captioner = _captioner(inputs, rows) if inputs.encode_text else None
     findings = _findings(inputs, rows, folder, captioner)
     classes = [_with_slices(ClassSummary.model_validate(c), findings) for c in summary["classes"]]
     if captioner:
@@ -43,6 +43,11 @@ def describe(inputs: Inputs) -> Result:
         },
         findings=findings,
     )
+
+
+def _captioner(inputs: Inputs, rows: Rows) -> Captioner:
+    assert inputs.encode_text is not None
+    return Captioner(rows, inputs.params, inputs.encode_text, inputs.encoder_words)
 
 
 def _findings(inputs: Inputs, rows: Rows, folder: Path, captioner: Captioner | None) -> list[FindingDraft]:

@@ -32,10 +32,13 @@ class Words(NamedTuple):
     """Words and sentences that name a label."""
 
 
-def words(params: Params, labels: Sequence[str]) -> Words:
-    """Return the words for a task with these labels; those that name one are dropped."""
+def words(params: Params, labels: Sequence[str], known: Mapping[str, Sequence[str]] | None = None) -> Words:
+    """Return the words for a task with these labels; those that name one are dropped.
+
+    The analyst's vocabulary comes first, then the words `known` to the encoder, then the built-in ones.
+    """
     built_in = _built_in()
-    facets: Mapping[str, Sequence[str]] = params.caption_facets or built_in["facets"]
+    facets: Mapping[str, Sequence[str]] = params.caption_facets or known or built_in["facets"]
     everything = [word for facet in facets.values() for word in facet]
     leaks = {word for word in [*everything, *params.sentences] if names_label(word, labels)}
     adjectives: list[CaptionText] = []
