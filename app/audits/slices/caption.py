@@ -55,13 +55,14 @@ class Captioner:
         """Captions in the banks that were made."""
         return sum(len(bank.captions) for bank in self._banks.values())
 
-    def describe(self, members: Ints, class_index: int, most: int) -> list[CaptionScore]:
+    def describe(self, members: Ints, class_index: int, most: int, *, varied: bool = True) -> list[CaptionScore]:
         """Return the captions that say best how rows differ from the rest of their class, with confirm evidence.
 
         Args:
             members: positions in the class; fit rows among them choose the captions.
             class_index: class whose confirm rows speak.
             most: how many captions.
+            varied: whether a word comes in at most three of them.
         """
         bank = self._bank(self._nouns[class_index])
         positions = self._rows.of_class(class_index)
@@ -71,7 +72,8 @@ class Captioner:
         direction = group_direction(self._rows.features(fit).cpu(), torch.from_numpy(np.isin(fit, members)))
         z = caption_scores(direction[None], bank.moves, bank.null_moves)[0]
         order = preferred_order(z, [len(caption.words) or 1 for caption in bank.captions])
-        return self._evidence(bank, z, _distinct(bank.captions, order, most), class_index)
+        chosen = _distinct(bank.captions, order, most) if varied else order[:most]
+        return self._evidence(bank, z, chosen, class_index)
 
     def title(self, captions: Sequence[CaptionScore], class_index: int) -> str:
         """Return the best caption as a title, with the class's own name where that is a plain word.
