@@ -123,7 +123,7 @@ class Captioner:
         sentences = [*null, *(caption.text for caption in [*own, *single])]
         text = torch.from_numpy(self._encode([self._reference(noun), *sentences]))
         moves = displacements(text[1:], text[0], self._rows.std)
-        null_moves, own_moves, word_moves = moves.split([len(null), len(own), len(single)])
+        null_moves, own_moves, word_moves = torch.split(moves, [len(null), len(own), len(single)])
         composed = _composed(made, dict(zip(single, word_moves, strict=True))) if single else word_moves
         return Bank([*own, *made], torch.cat([own_moves, composed]), null_moves)
 

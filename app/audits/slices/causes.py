@@ -43,11 +43,14 @@ class Explainer:
         near, labels = self._neighbours(confirm)
         evidence = [
             tests.label_noise(
-                labels, *(np.asarray(a[confirm]) for a in (self._rows.labels, self._rows.predictions)),
-                np.asarray(self._rows.confidence[confirm]), member,
+                labels,
+                self._rows.labels[confirm],
+                self._rows.predictions[confirm],
+                self._rows.confidence[confirm],
+                member,
             ),
             tests.intrinsic_ambiguity(labels, member),
-        ]  # fmt: skip
+        ]
         if self._train is not None:
             evidence += self._against_training(place, found, (near, labels), member)
         held = [_cause(e, found) for e in evidence if e.holds]

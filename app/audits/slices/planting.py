@@ -36,7 +36,7 @@ def plant(rows: Rows, seed: int) -> Planted:
     """
     generator = np.random.default_rng([seed, 3])
     eligible = [(c, p) for c, p in rows.by_class() if min(rows.fit[p].sum(), (~rows.fit[p]).sum()) >= FEWEST_ROWS]
-    predictions, confidence, p_true = (np.array(a) for a in (rows.predictions, rows.confidence, rows.p_true))
+    predictions, confidence, p_true = rows.predictions.copy(), rows.confidence.copy(), rows.p_true.copy()
     kept, truth = np.zeros(len(rows.labels), bool), {}
     for i in generator.permutation(len(eligible))[:MOST_CLASSES]:
         index, positions = eligible[i]

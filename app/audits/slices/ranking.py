@@ -33,7 +33,7 @@ def behind(methods: Sequence[MethodSummary]) -> set[str]:
 
     Where some method does better, the baseline itself comes last too.
     """
-    known = {m.method: m.precision_at_10 for m in methods if m.precision_at_10 is not None}
+    known: dict[str, float] = {m.method: m.precision_at_10 for m in methods if m.precision_at_10 is not None}
     bar = known.pop(BASELINE, None)
     if bar is None:
         return set()
