@@ -1,14 +1,14 @@
 """The batched linear SVMs of error slices against scikit-learn doing the same search, in CPU time.
 
-`python -m benchmarks.slices_svm [--quick]` prints one line per claim: CPU seconds (process time, summed over threads)
-of ours and of the peer, their ratio, the largest difference of cross-validated balanced accuracy, the smallest
-Spearman correlation of decision values, in how many classes another C was chosen, the target, PASS or FAIL. The peer is
-SVC(kernel="linear", class_weight="balanced") on the very same folds and costs. Where it would take minutes it runs on
-the first classes only and is compared per class; the line says on how many.
+`python -m benchmarks.slices_svm [--quick]` prints one line per claim: CPU seconds (process time, summed over
+threads) of ours and of the peer, their ratio, the largest difference of cross-validated balanced accuracy, the
+smallest Spearman correlation of decision values where both chose one C, in how many classes they did not, the
+target, PASS or FAIL. The peer is SVC(kernel="linear", class_weight="balanced") on the very same folds and costs.
+Where it would take minutes it runs on the first classes only and is compared per class; the line says on how many.
 
-Free support vectors all score exactly 1 or -1, so their order among themselves is the rest of each solver's tolerance:
-scikit-learn with tol=1e-6 against its own default reaches .9986 where a fifth of the rows lie on the margin. They
-count as ties; the correlation without that is printed beside it.
+Free support vectors all score exactly 1 or -1, so their order among themselves is the rest of each solver's
+tolerance: scikit-learn with tol=1e-6 against its own default reaches .9986 where a fifth of the rows lie on the
+margin. They count as ties; the correlation without that is printed beside it.
 
 --quick: smaller sizes, the same code, under two minutes; the targets are those of the full sizes.
 """
@@ -120,13 +120,14 @@ def peer_class(data: Classes, p: int) -> PeerFit:
             scores[i, k] = balanced_accuracy_score(y[f == k], svc.predict(x[f == k]))
     mean = scores.mean(1)
     best = SVC(kernel="linear", class_weight="balanced", C=COSTS[int(mean.argmax())]).fit(x, y)
-    return PeerFit(float(best.C), mean, best.decision_function(x), free_rows(best, y))
+    return PeerFit(float(best.C), mean, best.decision_function(x), margin_rows(best, x, y))
 
 
-def free_rows(svc: SVC, right: np.ndarray) -> np.ndarray:
-    """Rows with 0 < alpha < C: at the optimum they all score exactly 1 or -1."""
+def margin_rows(svc: SVC, x: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Rows within the peer's tolerance of scoring 1 or -1; none where every alpha is at its bound."""
     bound = svc.C * svc.class_weight_[right[svc.support_].astype(int)]
-    return svc.support_[np.abs(svc.dual_coef_[0]) < bound * (1 - 1e-9)]
+    some_free = (np.abs(svc.dual_coef_[0]) < bound * (1 - 1e-9)).any()
+    return some_free & (np.abs(np.abs(svc.decision_function(x)) - 1) <= svc.tol)
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:
@@ -144,20 +145,21 @@ def agreement(data: Classes, svms: LinearSvms, peers: list[PeerFit]) -> Agreemen
     expected = np.stack([found.scores for found in peers])
     rows = [(part.groups == p).numpy() for p in range(len(peers))]
     pairs = [(decision[r], found) for r, found in zip(rows, peers, strict=True)]
-    raw = [spearmanr(mine, found.decision).statistic for mine, found in pairs]
-    ranks = [spearmanr(tied(mine, found), tied(found.decision, found)).statistic for mine, found in pairs]
-    costs = svms.chosen_cost[: len(peers)].numpy()
+    same = np.isclose(svms.chosen_cost[: len(peers)].numpy(), [found.cost for found in peers])
+    alike = [pair for pair, equal in zip(pairs, same, strict=True) if equal]
+    raw = [spearmanr(mine, found.decision).statistic for mine, found in alike]
+    ranks = [spearmanr(tied(mine, found), tied(found.decision, found)).statistic for mine, found in alike]
     return Agreement(
         float(np.abs(scores.max(1) - expected.max(1)).max()),
         float(np.abs(scores - expected).max()),
         float(min(ranks)),
         float(min(raw)),
-        int((~np.isclose(costs, [found.cost for found in peers])).sum()),
+        int((~same).sum()),
     )
 
 
 def tied(decision: np.ndarray, found: PeerFit) -> np.ndarray:
-    """Decision values with the peer's free support vectors set to the margin that they lie on."""
+    """Decision values with the rows on the peer's margin set to exactly 1 or -1."""
     values = decision.copy()
     values[found.margin] = np.sign(found.decision[found.margin])
     return values

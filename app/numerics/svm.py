@@ -13,6 +13,7 @@ from torch import Tensor
 from app.numerics.svm_batch import SvmBatch
 from app.numerics.svm_cv import Block, cross_validate
 from app.numerics.svm_problem import ROWS_AT_ONCE, Problem, SvmSettings
+from app.numerics.threads import torch_threads
 
 DEFAULTS = SvmSettings()
 
@@ -94,8 +95,9 @@ def fit_linear_svms(
     problem = Problem.of(features, targets, groups, n_groups, settings, folds)
     dimensions, n_costs = features.shape[1], len(settings.costs)
     svms = LinearSvms.empty(n_groups, dimensions, n_costs, problem.fitted.to(features.device))
-    for classes in problem.buckets(vectors=settings.n_folds):
-        _fit_block(svms, classes.to(features.device), problem.block(classes), settings)
+    with torch_threads(settings.threads):
+        for classes in problem.buckets(vectors=settings.n_folds):
+            _fit_block(svms, classes.to(features.device), problem.block(classes), settings)
     return svms
 
 

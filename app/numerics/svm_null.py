@@ -6,6 +6,7 @@ from torch import Tensor
 from app.numerics.svm import DEFAULTS
 from app.numerics.svm_cv import Block, cross_validate
 from app.numerics.svm_problem import Problem, SvmSettings
+from app.numerics.threads import torch_threads
 
 
 def permutation_strength(
@@ -28,19 +29,20 @@ def permutation_strength(
     """
     problem = Problem.of(features, targets, groups, n_groups, settings, folds)
     strength = torch.full((n_permutations, n_groups), torch.nan, dtype=torch.float64, device=features.device)
-    for classes in problem.buckets(vectors=settings.n_folds * n_permutations):
-        block = problem.block(classes)
-        shuffled = torch.stack(
-            [
-                shuffled_targets(block.targets[i, 0], block.folds[i], block.mask[i], n_permutations, seed, int(name))
-                for i, name in enumerate(classes)
-            ]
-        )
-        block = Block(block.features, block.mask, block.folds, shuffled)
-        accuracy = settings.tolerance, settings.max_iterations
-        scores = cross_validate(block, settings.costs, settings.n_folds, *accuracy)
-        strength[:, classes.to(strength.device)] = scores.amax(2).T.to(strength.device)
+    with torch_threads(settings.threads):
+        for classes in problem.buckets(vectors=settings.n_folds * n_permutations):
+            scores = _shuffled_scores(problem, classes, n_permutations, seed)
+            strength[:, classes.to(strength.device)] = scores.amax(2).T.to(strength.device)
     return strength
+
+
+def _shuffled_scores(problem: Problem, classes: Tensor, n_permutations: int, seed: int) -> Tensor:
+    """Balanced accuracy at each C of `classes` (int64 [B]), shuffled: float64 [B, n_permutations, n_costs]."""
+    block, settings = problem.block(classes), problem.settings
+    of_class = zip(block.targets[:, 0], block.folds, block.mask, classes.tolist(), strict=True)
+    shuffled = [shuffled_targets(y, f, m, n_permutations, seed, name) for y, f, m, name in of_class]
+    block = Block(block.features, block.mask, block.folds, torch.stack(shuffled))
+    return cross_validate(block, settings.costs, settings.n_folds, settings.tolerance, settings.max_iterations)
 
 
 def shuffled_targets(

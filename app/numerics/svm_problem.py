@@ -21,7 +21,7 @@ class SvmSettings:
     `costs`: values of C to try, increasing. `n_folds`, `seed`: the stratified folds. `tolerance`: relative duality
     gap at which a problem counts as solved. `max_iterations`: per problem. `device`: where to compute, by default
     where the features are. `elements`: floats held at once, by default 2^21 on a CPU (its caches) and 2^28
-    elsewhere.
+    elsewhere. `threads`: on a CPU, per operation; more than one pays only for many permutations of large classes.
     """
 
     costs: tuple[float, ...] = tuple(np.logspace(-6, 0, 7).tolist())
@@ -31,6 +31,7 @@ class SvmSettings:
     max_iterations: int = 2000
     device: str | None = None
     elements: int | None = None
+    threads: int = 1
 
 
 @dataclass(frozen=True)
