@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
 import sys
 
 from app.settings import get_settings
+from workers.logs import keep_log
 from workers.sandbox.libc import PR_SET_PDEATHSIG, prctl
 from workers.supervisor import Supervisor
 
@@ -18,9 +18,7 @@ ROLES = ("all", "control", "cpu", "gpu", "recover")
 def main(arguments: list[str] | None = None) -> int:
     """Run a supervisor (no role), or one worker of a role, until told to stop."""
     options = parser().parse_args(arguments)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
-    for chatty in ("dbos", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    keep_log(get_settings().home / "logs", f"{options.role or 'supervisor'}{options.index}")
     if options.parent and not _bind_to(options.parent):
         return 1
     if options.role is None:
