@@ -1,107 +1,85 @@
 // The map: colour by error, slice or class; drag a lasso or a box around images to look at them and keep them.
 
-import { NamedStyle, OutcomeStyle, Plot, Tip, legend, readPoints, token } from "./points.js";
+import { PointChart } from "./charts.js";
+import { NamedColours, OutcomeColours, Tip, legend, outcomes, readPoints } from "./points.js";
 
 const SHOWN = 48;
+const DRAGS = { lasso: "lasso", box: "select", pan: "pan" };
+const LAYOUT = { margin: { l: 0, r: 0, t: 0, b: 0 }, xaxis: { visible: false }, yaxis: { visible: false } };
+
 for (const form of document.querySelectorAll("[data-map]")) start(form);
 
 async function start(form) {
-  const [stage, canvas] = [form.querySelector(".map-stage"), form.querySelector("canvas")];
+  const stage = form.querySelector(".map-stage");
   const points = await readPoints(form.dataset.map);
   const classes = JSON.parse(form.dataset.classes);
-  const styles = {
-    error: () => new OutcomeStyle(points),
-    class: () => new NamedStyle(points, points.label, classes, { rest: "no label" }),
-    slice: () => new NamedStyle(points, points.slice, JSON.parse(form.dataset.slices), { first: 1, rest: "in no slice" }),
+  const colours = {
+    error: () => new OutcomeColours(points),
+    class: () => new NamedColours(points, points.label, classes, { rest: "no label" }),
+    slice: () => new NamedColours(points, points.slice, JSON.parse(form.dataset.slices), { first: 1, rest: "in no slice" }),
   };
-  const state = { form, stage, canvas, points, classes, trail: [] };
-  state.plot = new Plot(canvas, points, styles[form.elements.colour.value]());
-  state.plot.overlay = (pen) => outline(pen, state.trail);
-  state.tip = new Tip(stage, (row) => form.dataset.thumbs + row);
-  legend(form.querySelector("[data-map-legend]"), state.plot.style);
+  const layout = { ...LAYOUT, dragmode: DRAGS[form.elements.drag.value] };
+  const chart = new PointChart(stage.querySelector("[data-map-plot]"), points, colours[form.elements.colour.value](), layout);
+  await chart.draw();
+  const state = { form, stage, points, classes, chart };
+  choices(state, colours);
+  listen(state);
+  explain(state);
+}
+
+function choices({ form, chart, ...state }, colours) {
   for (const radio of form.elements.colour) {
-    radio.addEventListener("change", () => recolour(state, radio.value, styles[radio.value]()));
+    radio.addEventListener("change", async () => {
+      await chart.recolour(colours[radio.value]());
+      explain({ form, chart, ...state });
+      const address = new URL(location);
+      address.searchParams.set("colour", radio.value);
+      history.replaceState(null, "", address);
+    });
   }
-  form.querySelector("[data-map-home]").addEventListener("click", () => {
-    state.plot.home();
-    state.plot.draw();
-  });
-  drag(state);
-}
-
-function recolour(state, name, style) {
-  state.plot.style = style;
-  state.plot.draw();
-  legend(state.form.querySelector("[data-map-legend]"), style);
-  const address = new URL(location);
-  address.searchParams.set("colour", name);
-  history.replaceState(null, "", address);
-}
-
-function drag(state) {
-  const { canvas, plot, form } = state;
-  canvas.addEventListener("pointerdown", (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    state.trail = [[event.offsetX, event.offsetY]];
-    state.last = [event.offsetX, event.offsetY];
-    state.tip.hide();
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    const here = [event.offsetX, event.offsetY];
-    if (!state.trail.length) return hover(state, ...here);
-    if (form.elements.drag.value === "pan") plot.move(here[0] - state.last[0], here[1] - state.last[1]);
-    else state.trail = form.elements.drag.value === "box" ? box(state.trail[0], here) : [...state.trail, here];
-    state.last = here;
-    plot.draw();
-  });
-  canvas.addEventListener("pointerup", () => {
-    const trail = state.trail;
-    state.trail = [];
-    if (form.elements.drag.value !== "pan") finish(state, trail);
-    plot.draw();
-  });
-  canvas.addEventListener("pointerleave", () => state.tip.hide());
-}
-
-function box([x0, y0], [x1, y1]) {
-  return [[x0, y0], [x1, y0], [x1, y1], [x0, y1]];
-}
-
-function outline(pen, trail) {
-  if (trail.length < 2) return;
-  pen.strokeStyle = token("accent");
-  pen.lineWidth = 1.5;
-  pen.beginPath();
-  for (const [x, y] of trail) pen.lineTo(x, y);
-  pen.closePath();
-  pen.stroke();
-}
-
-function hover(state, x, y) {
-  const { points, plot, classes, tip } = state;
-  const i = plot.nearest(x, y, 8);
-  if (i < 0) return tip.hide();
-  tip.show(x, y, points.row[i], `${classes[points.label[i]] ?? "no label"}, ${["right", "wrong", "not judged"][points.outcome[i]]}`);
-}
-
-// A click without a drag opens the image under it; a drag picks what it surrounds.
-function finish(state, trail) {
-  const { plot, points, form } = state;
-  const spread = Math.max(...trail.map(([x, y]) => Math.hypot(x - trail[0][0], y - trail[0][1])));
-  if (spread < 4) {
-    const i = plot.nearest(...trail[0], 8);
-    if (i >= 0) location.assign(form.dataset.images + points.row[i]);
-    return;
+  for (const radio of form.elements.drag) {
+    radio.addEventListener("change", () => chart.change({ dragmode: DRAGS[radio.value] }));
   }
-  const found = plot.inside(trail);
-  plot.selected = found.size ? found : null;
-  pick(state, [...found].sort((a, b) => points.outcome[b] - points.outcome[a] || points.row[a] - points.row[b]));
+  form.querySelector("[data-map-home]").addEventListener("click", () => chart.change({ "xaxis.autorange": true, "yaxis.autorange": true }));
 }
 
-function pick({ form, points, classes }, found) {
+function explain({ form, chart }) {
+  const target = form.querySelector("[data-map-legend]");
+  legend(target, chart.colours.keys);
+  target.append(chart.said());
+}
+
+function named({ points, classes }, i) {
+  return `${classes[points.label[i]] ?? "no label"}, ${outcomes[points.outcome[i]]}`;
+}
+
+function listen(state) {
+  const { chart, points, form } = state;
+  const tip = new Tip(state.stage, (row) => form.dataset.thumbs + row);
+  chart.on("plotly_hover", ({ event, points: [mark] }) => {
+    const i = chart.index(mark);
+    tip.show(event, points.row[i], named(state, i));
+  });
+  chart.on("plotly_unhover", () => tip.hide());
+  chart.on("plotly_selecting", () => tip.hide());
+  chart.on("plotly_click", ({ points: [mark] }) => location.assign(form.dataset.images + points.row[chart.index(mark)]));
+  chart.on("plotly_selected", (selection) => {
+    if (!selection) return;
+    const found = selection.points.map((mark) => chart.index(mark));
+    if (!found.length) chart.unselect();
+    pick(state, found.sort((a, b) => outcomeOrder(points, a) - outcomeOrder(points, b) || points.row[a] - points.row[b]));
+  });
+}
+
+function outcomeOrder(points, i) {
+  return [1, 0, 2][points.outcome[i]];
+}
+
+function pick(state, found) {
+  const { form, points } = state;
   const said = form.querySelector("[data-map-picked]");
   const grid = form.querySelector("[data-map-thumbs]");
-  grid.replaceChildren(...found.slice(0, SHOWN).map((i) => thumb(form, points, classes, i)));
+  grid.replaceChildren(...found.slice(0, SHOWN).map((i) => thumb(state, i)));
   form.elements.rows.value = found.map((i) => points.row[i]).join(",");
   if (!found.length) return said.replaceChildren("Nothing was picked.");
   const wrong = found.filter((i) => points.outcome[i] === 1).length;
@@ -114,7 +92,8 @@ function pick({ form, points, classes }, found) {
   said.replaceChildren(`${found.length.toLocaleString("en")} images picked, ${wrong.toLocaleString("en")} of them wrong.${more}`, button);
 }
 
-function thumb(form, points, classes, i) {
+function thumb(state, i) {
+  const { form, points } = state;
   const link = document.createElement("a");
   link.className = "thumb";
   link.href = form.dataset.images + points.row[i];
@@ -122,8 +101,7 @@ function thumb(form, points, classes, i) {
   frame.className = "thumb-frame";
   const image = new Image(160, 160);
   image.loading = "lazy";
-  const outcome = ["right", "wrong", "not judged"][points.outcome[i]];
-  image.alt = `${classes[points.label[i]] ?? "no label"}, ${outcome}`;
+  image.alt = named(state, i);
   image.src = form.dataset.thumbs + points.row[i];
   frame.append(image);
   const text = document.createElement("span");

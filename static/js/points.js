@@ -1,6 +1,8 @@
-// Reads packed points (see app/web/pages/results_points.py) and draws them on a canvas that can be moved and zoomed.
+// Packed points (see app/web/pages/results_points.py), what colours them, and the words and pictures beside a chart.
 
 const BYTES = 16;
+
+export const outcomes = ["right", "wrong", "not judged"];
 
 export async function readPoints(href) {
   const answer = await fetch(href);
@@ -19,208 +21,86 @@ export async function readPoints(href) {
   };
 }
 
-export function token(name) {
+// A colour of the style sheet in the only notation that Plotly reads whatever the browser: rgb().
+export function paint(colour) {
   const probe = document.createElement("span");
-  probe.style.color = `var(--${name})`;
+  probe.style.color = colour;
   document.body.append(probe);
-  const colour = getComputedStyle(probe).color;
+  const pen = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  pen.fillStyle = getComputedStyle(probe).color;
   probe.remove();
-  return colour;
+  pen.fillRect(0, 0, 1, 1);
+  return `rgb(${pen.getImageData(0, 0, 1, 1).data.slice(0, 3).join(",")})`;
 }
 
-export class Plot {
-  constructor(canvas, points, style) {
-    this.canvas = canvas;
-    this.points = points;
-    this.style = style;
-    this.selected = null;
-    this.overlay = () => {};
-    this.home();
-    new ResizeObserver(() => this.draw()).observe(canvas);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.restyle());
-    new MutationObserver(() => this.restyle()).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-    canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-  }
+const OUTCOME_COLOURS = ["var(--right)", "var(--wrong)", "var(--line)"];
 
-  home() {
-    const range = (values) => {
-      let [low, high] = [Infinity, -Infinity];
-      for (const value of values) {
-        if (value < low) low = value;
-        if (value > high) high = value;
-      }
-      const pad = (high - low || 1) * 0.04;
-      return [low - pad, high + pad];
-    };
-    this.bounds = this.points.m ? [range(this.points.x), range(this.points.y)] : [[0, 1], [0, 1]];
-    this.view = this.bounds.map((range) => [...range]);
-  }
-
-  restyle() {
-    this.style.refresh();
-    this.draw();
-  }
-
-  place(x, y) {
-    const [[x0, x1], [y0, y1]] = this.view;
-    return [((x - x0) / (x1 - x0)) * this.width, (1 - (y - y0) / (y1 - y0)) * this.height];
-  }
-
-  wheel(event) {
-    event.preventDefault();
-    const factor = Math.exp(Math.sign(event.deltaY) * 0.18);
-    const at = [event.offsetX / this.width, 1 - event.offsetY / this.height];
-    this.view = this.view.map(([low, high], axis) => {
-      const middle = low + (high - low) * at[axis];
-      return [middle - (middle - low) * factor, middle + (high - middle) * factor];
-    });
-    this.draw();
-  }
-
-  move(dx, dy) {
-    const [[x0, x1], [y0, y1]] = this.view;
-    const [sx, sy] = [(-dx / this.width) * (x1 - x0), (dy / this.height) * (y1 - y0)];
-    this.view = [[x0 + sx, x1 + sx], [y0 + sy, y1 + sy]];
-    this.draw();
-  }
-
-  draw() {
-    cancelAnimationFrame(this.frame);
-    this.frame = requestAnimationFrame(() => this.paint());
-  }
-
-  paint() {
-    const { canvas, points } = this;
-    const ratio = devicePixelRatio || 1;
-    [this.width, this.height] = [canvas.clientWidth, canvas.clientHeight];
-    [canvas.width, canvas.height] = [this.width * ratio, this.height * ratio];
-    const pen = canvas.getContext("2d");
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    const size = points.m > 20000 ? 1.5 : points.m > 4000 ? 2 : 2.75;
-    // Quiet points first, so that what matters lies on top.
-    for (const group of this.style.groups) {
-      pen.fillStyle = pen.strokeStyle = group.colour;
-      pen.globalAlpha = this.selected ? 0.18 : group.alpha;
-      this.dots(pen, group, size, (i) => !this.selected?.has(i));
-      pen.globalAlpha = 1;
-      if (this.selected) this.dots(pen, group, size + 0.5, (i) => this.selected.has(i));
-    }
-    this.overlay(pen);
-  }
-
-  dots(pen, group, size, wanted) {
-    const { x, y } = this.points;
-    pen.lineWidth = 1.5;
-    pen.beginPath();
-    for (const i of group.members) {
-      if (!wanted(i)) continue;
-      const [px, py] = this.place(x[i], y[i]);
-      if (px < -4 || py < -4 || px > this.width + 4 || py > this.height + 4) continue;
-      if (group.cross) {
-        pen.moveTo(px - size, py - size);
-        pen.lineTo(px + size, py + size);
-        pen.moveTo(px - size, py + size);
-        pen.lineTo(px + size, py - size);
-      } else {
-        pen.moveTo(px + size, py);
-        pen.arc(px, py, size, 0, 6.2832);
-      }
-    }
-    if (group.cross) pen.stroke();
-    else pen.fill();
-  }
-
-  nearest(px, py, within = 12) {
-    let [best, distance] = [-1, within * within];
-    for (let i = 0; i < this.points.m; i++) {
-      const [x, y] = this.place(this.points.x[i], this.points.y[i]);
-      const d = (x - px) ** 2 + (y - py) ** 2;
-      if (d < distance) [best, distance] = [i, d];
-    }
-    return best;
-  }
-
-  inside(polygon) {
-    const found = new Set();
-    for (let i = 0; i < this.points.m; i++) {
-      const [px, py] = this.place(this.points.x[i], this.points.y[i]);
-      if (contains(polygon, px, py)) found.add(i);
-    }
-    return found;
-  }
-}
-
-function contains(polygon, x, y) {
-  let within = false;
-  for (let i = 0, j = polygon.length - 1; i < polygon.length; j = i++) {
-    const [[xi, yi], [xj, yj]] = [polygon[i], polygon[j]];
-    if (yi > y !== yj > y && x < ((xj - xi) * (y - yi)) / (yj - yi) + xi) within = !within;
-  }
-  return within;
-}
-
-// Groups of points by outcome: right as dots, wrong as crosses, so that colour never stands alone.
-export class OutcomeStyle {
+export class OutcomeColours {
   constructor(points) {
     this.points = points;
     this.refresh();
   }
 
   refresh() {
-    const members = [[], [], []];
-    for (let i = 0; i < this.points.m; i++) members[this.points.outcome[i]].push(i);
-    this.groups = [
-      { name: "not judged", colour: token("line"), alpha: 0.4, members: members[2] },
-      { name: "right", colour: token("right"), alpha: 0.45, members: members[0] },
-      { name: "wrong", colour: token("wrong"), alpha: 0.95, cross: true, members: members[1] },
-    ].filter((group) => group.members.length);
+    this.colours = OUTCOME_COLOURS.map(paint);
+    const counts = [0, 0, 0];
+    for (const outcome of this.points.outcome) counts[outcome] += 1;
+    this.keys = outcomes.map((name, k) => ({ name, colour: this.colours[k], shape: k, count: counts[k] })).filter((key) => key.count);
+  }
+
+  of(_members, outcome) {
+    return this.colours[outcome];
   }
 }
 
-// Groups by a number per point: each name a hue of equal lightness; 0 of a slice means none.
-export class NamedStyle {
+// Colours by a number per point: each name a hue of equal lightness; numbers without a name share the quiet one.
+export class NamedColours {
   constructor(points, values, names, { first = 0, rest = "" } = {}) {
     Object.assign(this, { points, values, names, first, rest });
     this.refresh();
   }
 
   refresh() {
-    const members = new Map();
-    for (let i = 0; i < this.points.m; i++) {
-      const name = this.names[this.values[i] - this.first] ?? this.rest;
-      if (!members.has(name)) members.set(name, []);
-      members.get(name).push(i);
-    }
-    const order = [...members.keys()].sort((a, b) => this.names.indexOf(a) - this.names.indexOf(b));
-    this.groups = order.map((name) => this.group(name, members.get(name)));
+    const counts = new Map();
+    for (const value of this.values) counts.set(value, (counts.get(value) ?? 0) + 1);
+    this.quiet = paint("var(--line)");
+    this.colours = new Map([...counts.keys()].map((value) => [value, this.colour(value - this.first)]));
+    const key = ([value, count]) => ({ name: this.names[value - this.first] ?? this.rest, colour: this.colours.get(value), count });
+    this.keys = [...counts].map(key).sort((a, b) => b.count - a.count);
   }
 
-  group(name, members) {
-    const index = this.names.indexOf(name);
-    if (index < 0) return { name, colour: token("line"), alpha: 0.25, members };
-    const light = getComputedStyle(document.body).colorScheme.includes("dark") && matchMedia("(prefers-color-scheme: dark)").matches ? 0.74 : 0.56;
-    return { name, colour: `oklch(${light} 0.13 ${(index * 137.5 + 25) % 360})`, alpha: 0.8, members };
+  colour(index) {
+    if (!(index in this.names)) return this.quiet;
+    const hue = (index * 137.5 + 25) % 360;
+    return paint(`light-dark(oklch(0.56 0.13 ${hue}), oklch(0.74 0.13 ${hue}))`);
+  }
+
+  of(members) {
+    return Array.from(members, (i) => this.colours.get(this.values[i]));
   }
 }
 
-export function legend(target, style, most = 14) {
-  target.replaceChildren();
-  const named = [...style.groups].sort((a, b) => b.members.length - a.members.length);
-  for (const group of named.slice(0, most)) {
-    const key = document.createElement("span");
-    key.className = "map-key";
-    const shape = group.cross ? "M2 2L10 10M2 10L10 2" : "M6 2a4 4 0 1 0 .01 0z";
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    svg.setAttribute("viewBox", "0 0 12 12");
-    const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    path.setAttribute("d", shape);
-    path.setAttribute(group.cross ? "stroke" : "fill", group.colour);
-    if (group.cross) path.setAttribute("stroke-width", "2");
-    svg.append(path);
-    key.append(svg, `${group.name} (${group.members.length.toLocaleString("en")})`);
-    target.append(key);
-  }
-  if (named.length > most) target.append(`and ${named.length - most} more`);
+const SHAPES = ["M6 2a4 4 0 1 0 .01 0z", "M2 2L10 10M2 10L10 2", "M6 3a3 3 0 1 0 .01 0z"];
+
+export function legend(target, keys, most = 14) {
+  target.replaceChildren(...keys.slice(0, most).map(entry));
+  if (keys.length > most) target.append(`and ${keys.length - most} more`);
+  if (!keys.some((key) => "shape" in key)) target.append("A cross is wrong, a disc right, a ring not judged.");
+}
+
+function entry({ name, colour, count, shape = 0 }) {
+  const key = document.createElement("span");
+  key.className = "map-key";
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 12 12");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", SHAPES[shape]);
+  path.setAttribute("fill", shape ? "none" : colour);
+  if (shape) path.setAttribute("stroke", colour);
+  path.setAttribute("stroke-width", "2");
+  svg.append(path);
+  key.append(svg, `${name} (${count.toLocaleString("en")})`);
+  return key;
 }
 
 // A picture beside the pointer.
@@ -238,13 +118,15 @@ export class Tip {
     stage.append(this.box);
   }
 
-  show(px, py, row, text) {
+  show({ clientX, clientY }, row, text) {
+    const edge = this.stage.getBoundingClientRect();
+    const [px, py] = [clientX - edge.left, clientY - edge.top];
     const src = this.thumb(row);
     if (this.image.getAttribute("src") !== src) this.image.src = src;
     this.text.textContent = text;
     this.box.hidden = false;
-    const left = px + 128 > this.stage.clientWidth ? px - 128 : px + 14;
-    const top = Math.min(py, Math.max(this.stage.clientHeight - 160, 0));
+    const left = px + 128 > edge.width ? px - 128 : px + 14;
+    const top = Math.min(py, Math.max(edge.height - 160, 0));
     Object.assign(this.box.style, { left: `${Math.max(left, 0)}px`, top: `${top}px` });
   }
 

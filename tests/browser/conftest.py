@@ -32,7 +32,7 @@ def chromium() -> Iterator[Any]:
     if path is None:
         pytest.skip("SKIPPED BROWSER TESTS: no Chromium on this machine; install the package “chromium”.")
     playwright = pytest.importorskip("playwright.sync_api", reason="SKIPPED BROWSER TESTS: playwright is missing.")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    flags = ["--headless", "--no-sandbox", "--enable-unsafe-swiftshader", "--disable-background-networking"]
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=flags)
         yield browser

@@ -11,7 +11,7 @@ RUN = "/runs/1"
 
 
 def drag_around(page: Any, box: dict[str, float], corners: list[tuple[float, float]]) -> None:
-    """Draw a closed line through corners given as shares of the canvas."""
+    """Draw a closed line through corners given as shares of the chart."""
     at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
     page.mouse.move(*at[0])
     page.mouse.down()
@@ -24,7 +24,7 @@ def drag_around(page: Any, box: dict[str, float], corners: list[tuple[float, flo
 def drawn_map(page: Any) -> Any:
     """The map's page, its points drawn."""
     page.goto(f"{RUN}/map")
-    page.wait_for_selector(".map-key")
+    page.wait_for_selector(".map-key", timeout=60_000)
     return page
 
 
@@ -50,7 +50,7 @@ def test_slices_are_judged_without_a_mouse(page: Any) -> None:
 
 def test_a_lasso_picks_images_and_saves_them(drawn_map: Any) -> None:
     page = drawn_map
-    box = page.locator("canvas").bounding_box()
+    box = page.locator("[data-map-plot]").bounding_box()
     drag_around(page, box, [(0.02, 0.02), (0.5, 0.02), (0.5, 0.5), (0.02, 0.5)])
     page.wait_for_selector("[data-map-thumbs] img")
     said = page.locator("[data-map-picked]").inner_text()
@@ -70,7 +70,7 @@ def test_a_lasso_picks_images_and_saves_them(drawn_map: Any) -> None:
 def test_a_drag_that_surrounds_nothing_says_so(drawn_map: Any) -> None:
     page = drawn_map
     page.check("[name=drag][value=box]")
-    box = page.locator("canvas").bounding_box()
+    box = page.locator("[data-map-plot]").bounding_box()
     drag_around(page, box, [(0.01, 0.01), (0.03, 0.03)])
     page.locator("[data-map-picked]", has_text="Nothing was picked").wait_for()
 
@@ -87,7 +87,8 @@ def test_the_colour_of_the_map_is_in_its_address(drawn_map: Any) -> None:
 
 def test_the_scatter_says_what_it_draws(page: Any) -> None:
     page.goto(f"{RUN}/classes/2")
-    page.wait_for_selector("[data-scatter] canvas")
+    page.locator("[data-scatter]").scroll_into_view_if_needed()
+    page.wait_for_selector("[data-scatter] canvas", timeout=60_000)
     note = page.locator("[data-scatter-note]")
     note.locator(".map-key").first.wait_for()
     assert "Every image of the class is drawn." in note.inner_text()
