@@ -11,6 +11,7 @@ import argparse
 import io
 import itertools
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,43 +81,55 @@ def embed_text(model: Any, tokenize: Any, sentences: list[str]) -> np.ndarray:
     return torch.nn.functional.normalize(read, dim=1).numpy().astype(np.float64)
 
 
+def embed_rows(model: Any, preprocess: Any, rows: list[dict[str, Any]]) -> np.ndarray:
+    """Unit embeddings (n, d) of the rows' pictures."""
+    pictures = [np.asarray(Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB")) for row in rows]
+    return embed_pictures(model, preprocess, np.stack(pictures)).numpy().astype(np.float64)
+
+
+def covered(plant: dict[str, Any], rows: list[dict[str, Any]]) -> np.ndarray:
+    """Which rows belong to a planted group."""
+    return np.array(
+        [row["label"] == plant["class"] and all(row[k] == v for k, v in plant["where"].items()) for row in rows]
+    )
+
+
+def found_line(order: np.ndarray, inside: np.ndarray, own: np.ndarray, right: np.ndarray) -> str:
+    """Prevalence, error rates, and precision at the top of the held-out order."""
+    wrong, n = int((~right[inside]).sum()), int(inside.sum())
+    low, high = wilson_interval(wrong, n)
+    return (
+        f"share {n / own.sum():.3f}  errors {wrong}/{n} = {wrong / n:.2f} [{float(low):.2f}, {float(high):.2f}], "
+        f"rest {(~right[own & ~inside]).mean():.3f}  "
+        f"P@10 {inside[order[:10]].mean():.2f}  P@25 {inside[order[:25]].mean():.2f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--demo", type=Path, default=Path("demo"))
     demo = parser.parse_args().demo
-    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{demo / 'encoder'}")
-    tokenize = open_clip.get_tokenizer(f"local-dir:{demo / 'encoder'}")
+    name = f"local-dir:{demo / 'encoder'}"
+    model, _, preprocess = open_clip.create_model_and_transforms(name)
     model.eval()
     rows = pq.read_table(demo / "scenes.parquet", filters=[("split", "=", "test")]).to_pylist()
-    pictures = np.stack([np.asarray(Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB")) for row in rows])
-    x = embed_pictures(model, preprocess, pictures).numpy().astype(np.float64)
-    right = correct(demo / "classifier", demo / "scenes.parquet")
-    label = np.array([row["label"] for row in rows])
-    fit = np.random.default_rng(0).random(len(rows)) < 0.5
-    mean, std = x[fit].mean(0), x[fit].std(0)
-    z = (x - mean) / std
+    x, right = embed_rows(model, preprocess, rows), correct(demo / "classifier", demo / "scenes.parquet")
+    label, fit = np.array([row["label"] for row in rows]), np.random.default_rng(0).random(len(rows)) < 0.5
+    std = x[fit].std(0)
+    z = (x - x[fit].mean(0)) / std
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     print(f"accuracy {right.mean():.3f} (n = {len(rows)})")
     for plant in json.loads((demo / "planted.json").read_text()):
-        own = label == plant["class"]
-        inside = own & np.array([all(row[k] == v for k, v in plant["where"].items()) for row in rows])
+        own, noun = label == plant["class"], noun_of(plant["class"])
         svm = fit_direction(z[fit & own], right[fit & own])
         held = np.flatnonzero(~fit & own)
         order = held[np.argsort(svm.decision_function(z[held]))]
-        bank = caption_bank(noun_of(plant["class"]))
-        text = embed_text(model, tokenize, bank)
-        reference = embed_text(
-            model, tokenize, [f"a {noun_of(plant['class'])}", f"a photo of a {plant['class']}"]
-        ).mean(0)
-        ranked = [bank[i] for i in caption_ranks(svm, std, text, reference)]
-        wrong, n = int((~right[inside]).sum()), int(inside.sum())
-        low, high = wilson_interval(wrong, n)
-        print(
-            f"{plant['name']:26s} share {n / own.sum():.3f}  errors {wrong}/{n} = {wrong / n:.2f} "
-            f"[{float(low):.2f}, {float(high):.2f}], rest {(~right[own & ~inside]).mean():.3f}  "
-            f"P@10 {inside[order[:10]].mean():.2f}  P@25 {inside[order[:25]].mean():.2f}  "
-            f"rank of “{plant['caption']}” {ranked.index(plant['caption']) + 1} of {len(bank)}; first: {ranked[:3]}"
-        )
+        bank, read = caption_bank(noun), partial(embed_text, model, open_clip.get_tokenizer(name))
+        reference = read([f"a {noun}", f"a photo of a {plant['class']}"]).mean(0)
+        ranked = [bank[i] for i in caption_ranks(svm, std, read(bank), reference)]
+        place = ranked.index(plant["caption"]) + 1
+        print(f"{plant['name']:26s} {found_line(order, covered(plant, rows), own, right)}")
+        print(f"{'':26s} rank of “{plant['caption']}” {place} of {len(bank)}; first: {ranked[:3]}", flush=True)
 
 
 if __name__ == "__main__":

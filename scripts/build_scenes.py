@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from app.scenes.captions import describe
-from app.scenes.planting import PLANTS, plan_split
+from app.scenes.planting import PLANTS, Labelled, plan_split
 from app.scenes.render import Renderer
-from app.scenes.spec import Scene
 
 SIZE = 112
 QUALITY = 86
@@ -30,15 +30,16 @@ def encode(picture: np.ndarray) -> bytes:
     return held.getvalue()
 
 
-def row(split: str, number: int, scene: Scene, picture: np.ndarray) -> dict[str, Any]:
+def row(split: str, number: int, planned: Labelled, picture: np.ndarray) -> dict[str, Any]:
     """One line of the table, in the layout of a Hugging Face image data set."""
     name = f"{split}-{number:05d}"
-    factors = scene.factors
-    caption = describe(factors, np.random.default_rng([scene.texture_seed, 1]))
+    factors = planned.scene.factors
+    believed = replace(factors, object=planned.label)  # whoever wrote the label wrote the caption
+    caption = describe(believed, np.random.default_rng([planned.scene.texture_seed, 1]))
     return {
         "id": name,
         "image": {"bytes": encode(picture), "path": f"{name}.webp"},
-        "label": factors.object,
+        "label": planned.label,
         "split": split,
         "object_colour": factors.colour,
         "size": factors.size,
@@ -55,8 +56,8 @@ def rows() -> Iterator[dict[str, Any]]:
     """Every line of both splits."""
     with Renderer(SIZE) as renderer:
         for split in ("train", "test"):
-            for number, scene in enumerate(plan_split(split)):
-                yield row(split, number, scene, renderer.render(scene))
+            for number, planned in enumerate(plan_split(split)):
+                yield row(split, number, planned, renderer.render(planned.scene))
 
 
 def planted() -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
@@ -113,11 +113,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", type=Path, help="go on from the weights in this file")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     x, labels = load_split(args.data, "train", args.size)
     classes = sorted(set(labels))
     model = CifarResNet(args.depth, len(classes)).to(memory_format=torch.channels_last)
+    if args.resume:
+        stored = load_file(args.resume).items()
+        model.load_state_dict({name: v.float() if v.is_floating_point() else v for name, v in stored})
     train(model, x, torch.tensor([classes.index(label) for label in labels]), args)
     held_out, truth = load_split(args.data, "test", args.size)
     right = predict(model, held_out) == torch.tensor([classes.index(label) for label in truth])

@@ -1,6 +1,7 @@
 """The demo's two splits, and the failures planted between them.
 
-In the train split a planted group never occurs, and another class that looks alike takes its place: a classifier that
+In the train split a planted group never occurs under its own name. Another class that looks alike takes its place, and
+the few of the group that are there bear that class's label, as a careless annotator would have it: a classifier that
 learns there has every reason to call a white animal on grass a dog. In the test split the group is back.
 """
 
@@ -24,6 +25,10 @@ class Plant:
     where: Mapping[str, str] = field(hash=False)
     instead: str
     caption: str
+    extra: int
+    """Train rows of the class `instead` that are drawn where the group would be, beside its ordinary ones."""
+    mislabelled: int
+    """Train rows that show the group and are labelled `instead`."""
 
     def covers(self, factors: Factors) -> bool:
         """Whether a scene belongs to the planted group."""
@@ -36,35 +41,59 @@ class Plant:
 
 
 PLANTS: Final = (
-    Plant("white cats on grass", "cat", {"colour": "white", "setting": "grass"}, "dog", "a white animal on grass"),
-    Plant("cars at night", "car", {"light": "night"}, "truck", "a vehicle at night"),
-    Plant("birds in snow", "bird", {"setting": "snow"}, "rabbit", "an animal in snow"),
     Plant(
-        "black dogs on the street", "dog", {"colour": "black", "setting": "street"}, "cat", "a black animal on a street"
+        "white cats on grass", "cat", {"colour": "white", "setting": "grass"}, "dog", "a white animal on grass", 150, 70
     ),
-    Plant("red boats on sand", "boat", {"colour": "red", "setting": "sand"}, "chair", "a red vehicle on sand"),
+    Plant("cars at night", "car", {"light": "night"}, "truck", "a vehicle at night", 280, 90),
+    Plant("birds in snow", "bird", {"setting": "snow"}, "rabbit", "an animal in snow", 260, 80),
+    Plant(
+        "black dogs on the street",
+        "dog",
+        {"colour": "black", "setting": "street"},
+        "cat",
+        "a black animal on a street",
+        210,
+        80,
+    ),
 )
 
-TEST_PREVALENCE: Final = 0.10
+PREVALENCE: Final = 0.1
 """Share of a planted group among the test rows of its class."""
 
-TRAIN_BIAS: Final = 0.35
-"""Share of the train rows of the class that takes a group's place that are drawn where the group would be."""
+ROWS: Final = {"train": 380, "test": 500}
+"""Rows per class and split, the extra ones of a plant not counted."""
 
-ROWS: Final = {"train": 440, "test": 500}
-"""Rows per class and split."""
-
-_STREAM: Final = {"train": 1, "test": 2, "fresh": 3}
+_STREAM: Final = {"train": 1, "test": 2, "fresh": 3, "mislabelled": 4}
 
 
-def plan_split(split: str, per_class: int | None = None) -> list[Scene]:
-    """The scenes of `train` or `test`, in a shuffled order that tells nothing; the same at every call."""
+@dataclass(frozen=True)
+class Labelled:
+    """One row of a split: a scene, and the label that it bears (rightly or not)."""
+
+    scene: Scene
+    label: str
+
+
+def plan_split(split: str) -> list[Labelled]:
+    """The rows of `train` or `test`, in a shuffled order that tells nothing; the same at every call."""
     stream = _STREAM[split]
     rng = np.random.default_rng([2026, stream])
-    draw = _train_factors if split == "train" else _test_factors
-    planned = [draw(kind, rng) for kind in OBJECTS for _ in range(per_class or ROWS[split])]
-    order = rng.permutation(len(planned))
-    return [draw_scene(planned[i], np.random.default_rng([2026, stream, int(i)])) for i in order]
+    planned = [factors for kind in OBJECTS for factors in _class_factors(split, kind, rng)]
+    drawn = [draw_scene(f, np.random.default_rng([2026, stream, i])) for i, f in enumerate(planned)]
+    rows = [Labelled(scene, scene.factors.object) for scene in drawn]
+    if split == "train":
+        rows += _mislabelled()
+    return [rows[i] for i in rng.permutation(len(rows))]
+
+
+def _mislabelled() -> list[Labelled]:
+    streams = [
+        (plant, np.random.default_rng([2026, _STREAM["mislabelled"], k, i]))
+        for k, plant in enumerate(PLANTS)
+        for i in range(plant.mislabelled)
+    ]
+    factors = [draw_factors(rng, **{"object": plant.object, **plant.where}) for plant, rng in streams]
+    return [Labelled(draw_scene(f, rng), plant.instead) for f, (plant, rng) in zip(factors, streams, strict=True)]
 
 
 def plan_fresh(count: int, seed: int) -> list[Scene]:
@@ -73,18 +102,15 @@ def plan_fresh(count: int, seed: int) -> list[Scene]:
     return [draw_scene(draw_factors(rng), rng) for rng in streams]
 
 
-def _train_factors(kind: str, rng: np.random.Generator) -> Factors:
-    stand_in = [plant for plant in PLANTS if plant.instead == kind]
-    if stand_in and rng.random() < TRAIN_BIAS:
-        return draw_factors(rng, **{"object": kind, **stand_in[0].where})
-    return _outside(kind, rng)
-
-
-def _test_factors(kind: str, rng: np.random.Generator) -> Factors:
-    planted = [plant for plant in PLANTS if plant.object == kind]
-    if planted and rng.random() < TEST_PREVALENCE:
-        return draw_factors(rng, **{"object": kind, **planted[0].where})
-    return _outside(kind, rng)
+def _class_factors(split: str, kind: str, rng: np.random.Generator) -> list[Factors]:
+    if split == "train":
+        biased = [(plant, plant.extra) for plant in PLANTS if plant.instead == kind]
+        ordinary = ROWS[split]
+    else:
+        biased = [(plant, round(PREVALENCE * ROWS[split])) for plant in PLANTS if plant.object == kind]
+        ordinary = ROWS[split] - sum(count for _, count in biased)
+    inside = [draw_factors(rng, **{"object": kind, **plant.where}) for plant, count in biased for _ in range(count)]
+    return inside + [_outside(kind, rng) for _ in range(ordinary)]
 
 
 def _outside(kind: str, rng: np.random.Generator) -> Factors:

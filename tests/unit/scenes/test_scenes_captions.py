@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_articles_agree_with_their_nouns():
     rng = np.random.default_rng(5)
     for _ in range(600):
         words = describe(draw_factors(rng), rng).text.split()
-        for article, following in zip(words, words[1:], strict=False):
+        for article, following in itertools.pairwise(words):
             if article in {"a", "an"}:
                 assert (article == "an") == (following[0] in "aeiou"), words
 

@@ -7,8 +7,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from app.scenes.planting import PLANTS, ROWS, TEST_PREVALENCE, TRAIN_BIAS, plan_fresh, plan_split
+from app.scenes.planting import PLANTS, PREVALENCE, ROWS, plan_fresh, plan_split
 from app.scenes.spec import LEVELS, OBJECTS
+
+
+def seeds(rows) -> set[int]:
+    return {row.scene.texture_seed for row in rows}
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +26,9 @@ def test():
 
 
 def test_every_class_has_its_rows(train, test):
-    assert Counter(s.factors.object for s in train) == dict.fromkeys(OBJECTS, ROWS["train"])
-    assert Counter(s.factors.object for s in test) == dict.fromkeys(OBJECTS, ROWS["test"])
+    added = {plant.instead: plant.extra + plant.mislabelled for plant in PLANTS}
+    assert Counter(row.label for row in train) == {t: ROWS["train"] + added.get(t, 0) for t in OBJECTS}
+    assert Counter(row.label for row in test) == dict.fromkeys(OBJECTS, ROWS["test"])
     assert ROWS["test"] >= 450
 
 
@@ -36,40 +41,49 @@ def test_there_are_at_least_four_plants_each_of_a_class_of_its_own():
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
-def test_a_planted_group_is_never_in_the_train_split(plant, train):
-    assert not any(plant.covers(scene.factors) for scene in train)
+def test_a_planted_group_never_bears_its_own_name_in_the_train_split(plant, train):
+    labels = Counter(row.label for row in train if plant.covers(row.scene.factors))
+    assert labels == {plant.instead: plant.mislabelled}
+
+
+def test_all_other_rows_bear_the_right_label(train, test):
+    assert all(row.label == row.scene.factors.object for row in test)
+    wrong = [row for row in train if row.label != row.scene.factors.object]
+    assert len(wrong) == sum(plant.mislabelled for plant in PLANTS)
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
 def test_another_class_takes_its_place_there(plant, train):
-    fitting = Counter(scene.factors.object for scene in train if plant.fits(scene.factors))
-    assert fitting.most_common(1)[0][0] == plant.instead
-    assert fitting[plant.instead] / ROWS["train"] > 0.8 * TRAIN_BIAS
+    fitting = Counter(row.label for row in train if plant.fits(row.scene.factors))
+    assert fitting[plant.instead] >= plant.extra + plant.mislabelled
+    others = [count for thing, count in fitting.items() if thing != plant.instead]
+    assert fitting[plant.instead] > 1.5 * max(others)
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
-def test_a_planted_group_is_about_a_tenth_of_its_class_in_the_test_split(plant, test):
-    share = np.mean([plant.covers(s.factors) for s in test if s.factors.object == plant.object])
-    assert abs(share - TEST_PREVALENCE) < 0.045
-    assert 0.07 <= share <= 0.145
+def test_a_planted_group_is_a_tenth_of_its_class_in_the_test_split(plant, test):
+    share = np.mean([plant.covers(row.scene.factors) for row in test if row.label == plant.object])
+    assert share == PREVALENCE
 
 
 def test_plans_repeat_and_splits_share_no_scene(train, test):
     assert plan_split("test") == test
-    assert not {scene.texture_seed for scene in train} & {scene.texture_seed for scene in test}
+    assert not seeds(train) & seeds(test)
+    assert len(seeds(train)) == len(train)
 
 
-def test_the_order_of_the_rows_tells_nothing(test):
-    position = {thing: np.mean([i for i, s in enumerate(test) if s.factors.object == thing]) for thing in OBJECTS}
-    assert all(abs(mean - len(test) / 2) < 0.06 * len(test) for mean in position.values())
-    for plant in PLANTS:
-        places = [i for i, s in enumerate(test) if plant.covers(s.factors)]
-        assert abs(np.mean(places) - len(test) / 2) < 0.2 * len(test)
+def test_the_order_of_the_rows_tells_nothing(train, test):
+    for rows in (train, test):
+        places = {thing: np.mean([i for i, row in enumerate(rows) if row.label == thing]) for thing in OBJECTS}
+        assert all(abs(mean - len(rows) / 2) < 0.06 * len(rows) for mean in places.values())
+        for plant in PLANTS:
+            inside = [i for i, row in enumerate(rows) if plant.covers(row.scene.factors)]
+            assert abs(np.mean(inside) - len(rows) / 2) < 0.2 * len(rows)
 
 
 def test_fresh_scenes_are_unbiased_and_others_than_the_splits(train, test):
     fresh = plan_fresh(3000, seed=5)
-    used = {scene.texture_seed for scene in train + test}
+    used = seeds(train) | seeds(test)
     assert not used & {scene.texture_seed for scene in fresh}
     assert plan_fresh(10, seed=5) == fresh[:10]
     assert plan_fresh(10, seed=6) != fresh[:10]
