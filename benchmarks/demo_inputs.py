@@ -38,8 +38,17 @@ def demo_inputs(params: Params, seed: int = 0, keep: Path | None = None) -> Inpu
     encoder = load_encoder("scenes")
     splits = {name: _split(name, classifier, encoder, keep) for name in ("test", "train")}
     return Inputs(
-        splits["test"], splits["train"], spec.classes, params, seed, "cpu", encoder.embed_text, {}, lambda _s, _m: None
-    )  # fmt: skip
+        audited=splits["test"],
+        train=splits["train"],
+        classes=spec.classes,
+        params=params,
+        seed=seed,
+        device="cpu",
+        encode_text=encoder.embed_text,
+        earlier={},
+        progress=lambda _share, _message: None,
+        encoder_words=encoder.words,
+    )
 
 
 def _split(name: str, classifier: LoadedModel, encoder: Encoder, keep: Path | None) -> Split:

@@ -58,7 +58,7 @@ def report(done: tuple[Inputs, list[FindingDraft]]) -> None:
     inputs, findings = done
     assert inputs.encode_text is not None
     rows = load(inputs, inputs.earlier["slices"])
-    captioner = Captioner(rows, inputs.params, inputs.encode_text)
+    captioner = Captioner(rows, inputs.params, inputs.encode_text, inputs.encoder_words)
     hits = []
     for plant in json.loads((DEMO / "planted.json").read_text()):
         found, precision = _best(inputs, rows, findings, planted_rows(inputs, plant))
