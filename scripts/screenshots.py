@@ -11,7 +11,12 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from app.cli.demo import EMAIL, PASSWORD
 
 WIDTHS = {"wide": 1440, "narrow": 390}
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--enable-unsafe-swiftshader",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 
 
 def main() -> None:

@@ -40,6 +40,14 @@ export function seen(element) {
   });
 }
 
+export function notDrawn(error) {
+  const said = document.createElement("p");
+  said.className = "small";
+  said.setAttribute("role", "alert");
+  said.textContent = `The chart was not drawn (${error.message}). Load the page again; the images page lists every image without a chart.`;
+  return said;
+}
+
 function hasWebGL() {
   const context = document.createElement("canvas").getContext("webgl");
   context?.getExtension("WEBGL_lose_context")?.loseContext();
@@ -121,6 +129,7 @@ export class PointChart {
     const { font, newselection, xaxis } = this.themed();
     const grid = ["xaxis", "yaxis"].flatMap((axis) => ["gridcolor", "linecolor"].map((name) => [`${axis}.${name}`, xaxis[name]]));
     await this.plotly.relayout(this.stage, { font, newselection, ...Object.fromEntries(grid) });
+    this.stage.dispatchEvent(new Event("themed"));
   }
 
   async change(layout) {

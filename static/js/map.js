@@ -1,13 +1,15 @@
 // The map: colour by error, slice or class; drag a lasso or a box around images to look at them and keep them.
 
-import { PointChart } from "./charts.js";
+import { PointChart, notDrawn } from "./charts.js";
 import { NamedColours, OutcomeColours, Tip, legend, outcomes, readPoints } from "./points.js";
 
 const SHOWN = 48;
 const DRAGS = { lasso: "lasso", box: "select", pan: "pan" };
 const LAYOUT = { margin: { l: 0, r: 0, t: 0, b: 0 }, xaxis: { visible: false }, yaxis: { visible: false } };
 
-for (const form of document.querySelectorAll("[data-map]")) start(form);
+for (const form of document.querySelectorAll("[data-map]")) {
+  start(form).catch((error) => form.querySelector(".map-stage").append(notDrawn(error)));
+}
 
 async function start(form) {
   const stage = form.querySelector(".map-stage");
@@ -25,6 +27,7 @@ async function start(form) {
   choices(state, colours);
   listen(state);
   explain(state);
+  chart.stage.addEventListener("themed", () => explain(state));
 }
 
 function choices({ form, chart, ...state }, colours) {
@@ -63,6 +66,7 @@ function listen(state) {
   chart.on("plotly_unhover", () => tip.hide());
   chart.on("plotly_selecting", () => tip.hide());
   chart.on("plotly_click", ({ points: [mark] }) => location.assign(form.dataset.images + points.row[chart.index(mark)]));
+  chart.on("plotly_deselect", () => pick(state, []));
   chart.on("plotly_selected", (selection) => {
     if (!selection) return;
     const found = selection.points.map((mark) => chart.index(mark));

@@ -1,6 +1,6 @@
 // The scatter of a class: decision value against confidence; a click opens the image.
 
-import { PointChart, seen } from "./charts.js";
+import { PointChart, notDrawn, seen } from "./charts.js";
 import { OutcomeColours, Tip, legend, outcomes, readPoints } from "./points.js";
 
 const LAYOUT = {
@@ -9,7 +9,9 @@ const LAYOUT = {
   yaxis: { title: { text: "confidence" }, tickformat: ".0%" },
 };
 
-for (const stage of document.querySelectorAll("[data-scatter]")) draw(stage);
+for (const stage of document.querySelectorAll("[data-scatter]")) {
+  draw(stage).catch((error) => stage.replaceChildren(notDrawn(error)));
+}
 
 async function draw(stage) {
   await seen(stage);
@@ -27,6 +29,7 @@ async function draw(stage) {
   chart.on("plotly_unhover", () => tip.hide());
   chart.on("plotly_click", ({ points: [mark] }) => location.assign(stage.dataset.images + points.row[chart.index(mark)]));
   describe(chart, points);
+  plot.addEventListener("themed", () => describe(chart, points));
 }
 
 function describe(chart, points) {
