@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import typer
+from pydantic import ValidationError
 
 from app.cli.audits import audit
 from app.cli.datasets import app as datasets
@@ -14,7 +15,7 @@ from app.cli.exports import export
 from app.cli.models import app as models
 from app.cli.runs import app as runs
 from app.cli.server import serve, worker
-from app.errors import FaultlineError
+from app.errors import FaultlineError, FieldError
 
 commands = typer.Typer(
     name="faultline",
@@ -35,9 +36,20 @@ commands.command("doctor")(doctor)
 
 
 def main() -> None:
-    """Run the command line; an error that Faultline raises on purpose is a sentence, not a traceback."""
+    """Run the command line; what a person did wrong is answered with a sentence, not a traceback."""
     try:
         commands()
-    except FaultlineError as error:
-        print(f"faultline: {error.message}", file=sys.stderr)  # noqa: T201 - the terminal is the page here
+    except (FaultlineError, ValidationError, OSError) as error:
+        print(f"faultline: {sentence(error)}", file=sys.stderr)  # noqa: T201 - the terminal is the page here
         sys.exit(1)
+
+
+def sentence(error: FaultlineError | ValidationError | OSError) -> str:
+    """Say what is wrong; a field inside of others, such as `slices.fdr`, is named."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}."
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}."
+    named = isinstance(error, FieldError) and "." in error.field
+    return f"{error.field}: {error.message}" if named else error.message  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from app.cli.actor import JsonOption, ProjectOption, actor, prepare
 from app.cli.waiting import wait
-from app.errors import NotFound
+from app.errors import NotFound, UserError
 from app.loaders.datasets.request import Columns, Format, ImportOptions, Layout
 from app.services.import_dataset import DatasetRequest, import_dataset
 from app.services.local_files import keep_file
@@ -41,6 +41,8 @@ def add(
     waits: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the import to end.")] = True,
 ) -> None:
     """Add a data set."""
+    if not files and not url:
+        raise UserError("Name a file (zip, tar, CSV or Parquet), or a folder on the server with --url.")
     prepare()
     columns = Columns(
         path=path_column, label=label_column, split=split_column, id=id_column, embedding=embedding_column

@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from app.cli.actor import actor, prepare
-from app.errors import NotFound
-from app.services.membership import score_file
+from app.errors import NotFound, UserError
 from app.services.reports.schema import ReportContent
+from app.services.reports.scores import published_scores
 from app.services.reports.snapshot import CONTENT, make_report, read_report, report_folder
 from app.store.repositories import runs
 from app.store.session import transaction
@@ -25,17 +25,19 @@ def export(
     title: Annotated[str, typer.Option(help="Title of the report.")] = "",
 ) -> None:
     """Write report.html, report.json with its JSON Schema, and scores.parquet of a finished run."""
+    if to.exists() and not to.is_dir():
+        raise UserError(f"{to} is a file; name a folder with --to.")
     prepare()
     with transaction() as session:
         run = runs.get(session, run_id)
         if run is None:
             raise NotFound(f"There is no run {run_id}. `faultline runs list` lists them.")
         report = make_report(session, run, actor(session).user, title)
-    folder = report_folder(report)
+    folder, content = report_folder(report), read_report(report)
     to.mkdir(parents=True, exist_ok=True)
-    (to / "report.html").write_bytes(report_html(read_report(report), report.content_hash, folder))
+    (to / "report.html").write_bytes(report_html(content, report.content_hash, folder))
     shutil.copyfile(folder / CONTENT, to / "report.json")
     (to / "report.schema.json").write_text(json.dumps(ReportContent.model_json_schema(), indent=1))
-    shutil.copyfile(score_file(run), to / "scores.parquet")
+    shutil.copyfile(published_scores(run, content), to / "scores.parquet")
     for name in ("report.html", "report.json", "report.schema.json", "scores.parquet"):
         typer.echo(f"{to / name}  {(to / name).stat().st_size:,} bytes")

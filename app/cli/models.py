@@ -14,7 +14,7 @@ from app.cli.actor import JsonOption, ProjectOption, actor, prepare
 from app.cli.waiting import wait
 from app.errors import NotFound, UserError
 from app.services.local_files import keep_file
-from app.services.register_model import Claim, ModelRequest, register_model, stored
+from app.services.register_model import Claim, ModelRequest, proposal_of, register_model, stored
 from app.store.models import ModelVersion
 from app.store.repositories import registry
 from app.store.session import reading, transaction
@@ -104,8 +104,30 @@ def show(
         typer.echo(json.dumps(_plain(version), indent=1))
         return
     typer.echo(f"{model.name} version {version.number}: {version.format}, {version.status} {version.error}")
+    for line in _tried(version):
+        typer.echo(f"  {line}")
     for warning in [*version.inspection.get("warnings", []), *version.smoke.get("warnings", [])]:
         typer.echo(f"  {warning}")
+
+
+def _tried(version: ModelVersion) -> list[str]:
+    """What the smoke run saw, in sentences."""
+    smoke, lines = version.smoke, []
+    if "input_shape" in smoke:
+        speed = f", {smoke['milliseconds']:.1f} ms an image" if "milliseconds" in smoke else ""
+        lines.append(f"input {_shape(smoke['input_shape'])}, output {_shape(smoke['output_shape'])}{speed}")
+    if seen := smoke.get("accuracy"):
+        low, high = seen["interval"]
+        claimed = f"; claimed {smoke['claimed']:.1%}" if smoke.get("claimed") is not None else ""
+        lines.append(f"accuracy {seen['accuracy']:.1%} ({low:.1%}–{high:.1%}, n {seen['n']}){claimed}")
+    if changes := proposal_of(version):
+        told = ", ".join(f"{name} = {value}" for name, value in changes.items())
+        lines.append(f"proposed instead: {told}; the version's page accepts it")
+    return lines
+
+
+def _shape(sides: list[int]) -> str:
+    return " × ".join(str(side) for side in sides)
 
 
 def _plain(version: ModelVersion) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -43,16 +44,29 @@ def show(run_id: int, as_json: JsonOption = False) -> None:
     with reading() as session:
         run = _run(run_id)
         findings = reports.live_findings(session, run_id)
+        _, _, version, dataset, _ = reports.run_parts(session, run)
+    classes = version.spec.get("classes") or dataset.classes
     if as_json:
-        rows = [{"id": f.id, "title": f.title, "evidence": f.evidence, "metrics": f.metrics} for f in findings]
+        rows = [
+            {
+                "id": f.id,
+                "class": _class(classes, f.class_index)[:-2],
+                "title": f.title,
+                "evidence": f.evidence,
+                "metrics": f.metrics,
+            }
+            for f in findings
+        ]
         typer.echo(json.dumps(_plain(run) | {"summary": run.summary, "findings": rows}, indent=1))
         return
+    confirmed = [finding for finding in findings if finding.evidence == "confirmed"]
     typer.echo(f"Run {run.id}: {run.status} {run.error}".rstrip())
-    for finding in findings:
-        if finding.evidence == "confirmed":
-            rate = finding.metrics.get("errors", {})
-            numbers = "{value:.0%} wrong ({low:.0%}–{high:.0%}, n {n})".format(**rate) if rate else ""
-            typer.echo(f"  {finding.id:>5}  {finding.title}  {numbers}")
+    if run.status == "succeeded":
+        typer.echo(f"{len(confirmed)} confirmed, {len(findings) - len(confirmed)} without enough evidence")
+    for finding in confirmed:
+        rate = finding.metrics.get("errors", {})
+        numbers = "{value:.0%} wrong ({low:.0%}–{high:.0%}, n {n})".format(**rate) if rate else ""
+        typer.echo(f"  {finding.id:>5}  {_class(classes, finding.class_index)}{finding.title}  {numbers}")
 
 
 @app.command("cancel")
@@ -83,6 +97,10 @@ def _run(run_id: int) -> AuditRun:
     if run is None:
         raise NotFound(f"There is no run {run_id}. `faultline runs list` lists them.")
     return run
+
+
+def _class(classes: Sequence[str], index: int | None) -> str:
+    return f"{classes[index]}: " if index is not None and 0 <= index < len(classes) else ""
 
 
 def _plain(run: AuditRun) -> dict[str, object]:

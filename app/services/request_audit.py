@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -65,6 +65,7 @@ def request_audit(session: Session, project_id: int, user: User | None, request:
     """
     parts = _parts(session, project_id, request)
     chosen = _kinds(request.kinds)
+    _require_known(request.params, chosen, "params")
     params = {name: _params(name, request.params.get(name, {})) for name in chosen}
     encoder = _encoder(request.encoder)
     run = AuditRun(
@@ -214,7 +215,14 @@ def _kinds(names: Sequence[str]) -> list[str]:
         raise FieldError("kinds", error.message) from error
 
 
+def _require_known(given: Mapping[str, Any], known: Collection[str], field: str) -> None:
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise FieldError(field, f"There is nothing called “{unknown[0]}” to set; there is {', '.join(sorted(known))}.")
+
+
 def _params(name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
+    _require_known(raw, kind_named(name).params.model_fields, name)
     try:
         return kind_named(name).params.model_validate(raw).model_dump(mode="json")
     except ValidationError as error:

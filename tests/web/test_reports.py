@@ -22,6 +22,7 @@ from app.store.models.base import utcnow
 from app.store.session import reading, transaction
 from app.web import report_file
 from tests.factories import Signed
+from tests.results_rows import CLASSES
 from tests.web.conftest import Results
 
 ROLES = ("owner", "analyst", "viewer", "outsider")
@@ -88,8 +89,13 @@ def test_verdicts_comments_and_questions_are_in_it(results: Results) -> None:
 def test_the_scores_have_a_row_per_example(results: Results) -> None:
     body = results.signed().get(f"{make(results)}/files/scores.parquet").content
     table = pq.read_table(io.BytesIO(body))
-    wanted = {"example_id", "split", "role", "label", "prediction", "confidence", "decision", "slices"}
-    assert wanted <= set(table.column_names)
+    wanted = ["id", "split", "role", "label", "prediction", "confidence", "decision", "slices"]
+    assert table.column_names == wanted
+    assert set(table["label"].to_pylist()) <= {*CLASSES}
+    assert all(
+        id_.split("/")[1] == label
+        for id_, label in zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True)
+    )
     content = results.signed().get(f"/api/v1{results.run}").json()
     assert table.num_rows > 100
     assert content["id"] == results.built.run_id

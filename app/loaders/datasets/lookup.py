@@ -19,11 +19,21 @@ class ImageLookup:
     """Finds the images of one manifest.
 
     Paths are tried below the manifest's own folder, below the top, and below the few folders that hold images; with
-    the ending that the manifest leaves out. The rule that finds the first rows is used for all.
+    the ending that the manifest leaves out. The rule that finds the first rows is used for all. A table that lies
+    below an administrator's roots also finds the files of its own folder there, `beside`.
     """
 
-    def __init__(self, tree: FileTree, contents: Contents, table: str, within: Sequence[Path], limits: Limits) -> None:
+    def __init__(
+        self,
+        tree: FileTree,
+        contents: Contents,
+        table: str,
+        within: Sequence[Path],
+        limits: Limits,
+        beside: Path | None = None,
+    ) -> None:
         self._tree = tree
+        self._beside = beside
         self._table = table
         self._within = [folder.resolve() for folder in within]
         self._limits = limits
@@ -43,7 +53,10 @@ class ImageLookup:
         best = max(rules, key=lambda rule: found[rule])
         own = [(folder, "") for folder in self._folders[:2]]
         self._rules = list(dict.fromkeys([best, *own]))
-        return found[best]
+        return found[best] or self._lying_beside([path for path in known if path])
+
+    def _lying_beside(self, paths: Sequence[str]) -> int:
+        return sum((self._beside / path).is_file() for path in paths) if self._beside else 0
 
     def find(self, path: str) -> Callable[[], bytes] | None:
         """Return the loader of the image that a row names; None when no such file came.
@@ -59,7 +72,7 @@ class ImageLookup:
             if number is not None:
                 self._found[number] = 1
                 return partial(checked_read, self._tree, number, self._limits.max_file_bytes)
-        return None
+        return self._absolute(self._beside / relative) if self._beside else None
 
     def unnamed(self) -> set[int]:
         """Numbers of the images that no row has named so far."""

@@ -99,7 +99,7 @@ class Manifest:
         if self._request.options.images == "none" or not roles.path:
             return None
         within = [Path(folder) for folder in self._request.within]
-        lookup = ImageLookup(self._tree, self._contents, table.name, within, self._request.limits)
+        lookup = ImageLookup(self._tree, self._contents, table.name, within, self._request.limits, self._folder())
         paths = _first_paths(table, roles.path)
         absolute = bool(within) and any(path.startswith("/") for path in paths)
         if absolute or not paths or lookup.learn(paths):
@@ -110,6 +110,11 @@ class Manifest:
             f"The table {table.name} names images such as {some(paths, 1)}, and none of them came with it; "
             f"{self._beside()} Put the images in the same folder, archive or upload."
         )
+
+    def _folder(self) -> Path | None:
+        """The folder of a table that was named by itself below the administrator's roots."""
+        paths = [Path(source.path) for source in self._request.sources]
+        return paths[0].parent if self._request.within and len(paths) == 1 and paths[0].is_file() else None
 
     def _beside(self) -> str:
         images = [self._tree.paths[number] for number in self._contents.images[:3]]

@@ -26,7 +26,7 @@ class ReportData(BaseModel):
     split: str
     train_split: str
     rows: int
-    classes: list[str]
+    classes: list[str] = Field(description="In the model's order, which `class_index` counts.")
 
 
 class ReportVerdict(BaseModel):

@@ -97,7 +97,7 @@ def _gather(session: Session, run: AuditRun, user: User, title: str) -> ReportCo
             split=run.split,
             train_split=run.train_split,
             rows=split.stop - split.start,
-            classes=dataset.classes,
+            classes=version.spec.get("classes") or dataset.classes,
         ),
         dataset_id=dataset.id,
         split_start=split.start,

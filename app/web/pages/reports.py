@@ -11,9 +11,9 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
 from app.errors import NotFound
-from app.services.membership import score_file
 from app.services.reports import share
 from app.services.reports.schema import ReportContent
+from app.services.reports.scores import published_scores
 from app.services.reports.snapshot import CONTENT, make_report, read_report, report_folder
 from app.store.models import Report, ShareLink
 from app.store.models.base import utcnow
@@ -145,7 +145,7 @@ def file(access: ProjectAccess, report_id: int, name: str) -> Response:
     if name == "report.json":
         return FileResponse(report_folder(report) / CONTENT, media_type="application/json", headers=attached)
     if name == "scores.parquet":
-        return FileResponse(score_file(access.run(report.run_id)), headers=attached)
+        return FileResponse(published_scores(access.run(report.run_id), read_report(report)), headers=attached)
     raise NotFound("A report has report.html, report.json and scores.parquet.")
 
 

@@ -99,3 +99,16 @@ def test_a_url_is_fetched_and_imported(tmp_path: Path, run_import: Import) -> No
         fetch(url, tmp_path / "few", Limits(max_archive_members=2))
     with pytest.raises(UserError, match="Nothing lies at"):
         fetch(f"{url}/empty", tmp_path / "none", Limits())
+
+
+def test_a_table_below_a_root_finds_the_images_beside_it(root: Path, run_import: Import) -> None:
+    (root / "rows.csv").write_text("path,label\npets é/cat/0.png,cat\npets é/cat/1.png,cat\nin/dog/0.png,dog\n")
+    found = run_import(root / "rows.csv", within=[str(root)])
+    assert found.labels == {"pets é/cat/0.png": "cat", "pets é/cat/1.png": "cat", "in/dog/0.png": "dog"}
+    assert found.images.original(0)
+
+
+def test_a_table_below_a_root_leads_nowhere_else(root: Path, run_import: Import) -> None:
+    (root / "rows.csv").write_text("path,label\npets é/cat/0.png,cat\nout/cat/0.png,dog\n")
+    with pytest.raises(UserError, match="not below the folders that an administrator allowed"):
+        run_import(root / "rows.csv", within=[str(root)])
