@@ -52,8 +52,9 @@ def _captioner(inputs: Inputs, rows: Rows) -> Captioner:
 
 def _findings(inputs: Inputs, rows: Rows, folder: Path, captioner: Captioner | None) -> list[FindingDraft]:
     found = read_candidates(pq.read_table(folder / "candidates.parquet"))
-    order = ranked(found, behind(_calibration(inputs)))
-    mark_same([found[i] for i in order])
+    last = behind(_calibration(inputs))
+    mark_same([found[i] for i in ranked(found, last)], inputs.params.methods, last)
+    order = ranked(found, last)
     explain = Explainer(inputs, rows, folder)
     drafts = []
     for rank, i in enumerate(order):

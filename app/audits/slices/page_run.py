@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
@@ -11,6 +14,7 @@ from app.audits.slices.page_words import METHOD_NAMES, looked_at_words, trust_wo
 from app.audits.slices.schema import ClassSummary, MethodSummary, SlicesSummary
 
 SHOWN_CONFIRMED = 8
+MOST_READ = 60
 SHOWN_INSUFFICIENT = 6
 SHOWN_CLASSES = 20
 
@@ -86,7 +90,7 @@ def run_panels(subject: Subject, reader: RunReader) -> list[Panel]:
 
 def worst(summary: SlicesSummary, reader: RunReader) -> WorstSlices:
     """Return the cards of the report card."""
-    confirmed = reader.findings("slices", subject="slice", evidence="confirmed", limit=SHOWN_CONFIRMED)
+    confirmed = _distinct(reader.findings("slices", subject="slice", evidence="confirmed", limit=MOST_READ))
     insufficient = reader.findings("slices", subject="slice", evidence="insufficient", limit=SHOWN_INSUFFICIENT)
     shown = cards(reader, [*confirmed, *insufficient])
     split = len(confirmed)
@@ -99,6 +103,11 @@ def worst(summary: SlicesSummary, reader: RunReader) -> WorstSlices:
         all_href=_below(reader, "slices"),
         notes=summary.notes,
     )
+
+
+def _distinct(found: Sequence[Any]) -> list[Any]:
+    """The worst slices that no better one repeats; all are on the list of slices."""
+    return [finding for finding in found if not finding.metrics.get("same_as")][:SHOWN_CONFIRMED]
 
 
 def strengths(summary: SlicesSummary, reader: RunReader) -> Strengths:

@@ -48,8 +48,8 @@ def usable_columns(rows: Rows) -> dict[str, Texts]:
 
 
 def in_words(predicates: tuple[Predicate, ...]) -> str:
-    """A conjunction as a phrase: `Setting is grass and object_colour is white`."""
-    text = " and ".join(f"{p.column} is {p.value}" for p in predicates)
+    """A conjunction as a phrase: `Setting is grass, object colour is white`."""
+    text = ", ".join(f"{p.column.replace('_', ' ')} is {p.value}" for p in predicates)
     return text[:1].upper() + text[1:]
 
 

@@ -11,7 +11,7 @@ from app.audits.slices.rows import Ints
 from app.audits.slices.schema import MethodSummary, SliceMetrics
 
 SAME = 0.5
-"""Share of a candidate's rows that makes it the same slice as a better one."""
+"""Share of the larger one's rows that two slices have in common when they are the same."""
 BASELINE = "confidence"
 
 
@@ -42,21 +42,34 @@ def behind(methods: Sequence[MethodSummary]) -> set[str]:
 
 
 def ranked(found: Sequence[Measured], last: set[str]) -> list[int]:
-    """Indices into `found`: confirmed first, trailing methods after the others, then by how surely the rate exceeds."""
+    """Indices into `found`: confirmed first, repetitions and trailing methods late, then by how surely it exceeds."""
 
-    def place(i: int) -> tuple[bool, bool, float]:
+    def place(i: int) -> tuple[bool, bool, bool, float]:
         m = found[i].metrics
-        return not found[i].confirmed, found[i].method in last, m.rest.value - m.errors.low
+        return not found[i].confirmed, found[i].method in last, bool(m.same_as), m.rest.value - m.errors.low
 
     return sorted(range(len(found)), key=place)
 
 
-def mark_same(found: Sequence[Measured]) -> None:
-    """Note in the metrics of each, best first, the better slice of its class that holds half of its rows."""
+def mark_same(found: Sequence[Measured], methods: Sequence[str], last: set[str]) -> None:
+    """Note in the metrics of each the slice of its class that it repeats.
+
+    Of two that are the same, the one whose method comes first in `methods` is kept, so that a direction, which has
+    pictures and words, stands before the metadata that it follows; within a method, the one in front.
+    """
     kept: dict[int, list[Measured]] = {}
-    for mine in found:
+    preferred = {method: i for i, method in enumerate(methods)}
+
+    def place(m: Measured) -> tuple[bool, bool, int]:
+        return not m.confirmed, m.method in last, preferred.get(m.method, len(preferred))
+
+    for mine in sorted(found, key=place):
         better = kept.setdefault(mine.class_index, [])
-        held = ((other.key, np.isin(mine.rows, other.rows).mean()) for other in better)
-        mine.metrics.same_as = next((key for key, share in held if share >= SAME), "")
+        shared = ((other.key, _common_share(mine.rows, other.rows)) for other in better)
+        mine.metrics.same_as = next((key for key, share in shared if share >= SAME), "")
         if not mine.metrics.same_as:
             better.append(mine)
+
+
+def _common_share(first: Ints, second: Ints) -> float:
+    return len(np.intersect1d(first, second, assume_unique=True)) / max(len(first), len(second), 1)

@@ -94,8 +94,24 @@ def test_a_trailing_method_comes_after_and_repeats_the_better_slice(measured: li
     order = ranked(measured, {"mixture"})
     assert [measured[i].key for i in order] == ["b", "a"]
     own = [replace(measured[i], metrics=measured[i].metrics.model_copy()) for i in order]
-    mark_same(own)
+    mark_same(own, ("mixture", "direction"), {"mixture"})
     assert [m.metrics.same_as for m in own] == ["", "b"]
+
+
+def test_of_two_that_are_the_same_the_preferred_method_is_kept_and_the_other_comes_late(
+    measured: list[Measured],
+) -> None:
+    own = [replace(m, metrics=m.metrics.model_copy()) for m in measured]
+    mark_same(own, ("direction", "mixture"), set())
+    assert [m.metrics.same_as for m in own] == ["b", ""]
+    assert [own[i].key for i in ranked(own, set())] == ["b", "a"]
+
+
+def test_a_small_part_of_a_larger_slice_is_a_slice_of_its_own(measured: list[Measured]) -> None:
+    whole, part = (replace(m, metrics=m.metrics.model_copy()) for m in measured)
+    part = replace(part, rows=whole.rows[: len(whole.rows) // 3])
+    mark_same([whole, part], ("direction", "mixture"), set())
+    assert (whole.metrics.same_as, part.metrics.same_as) == ("", "")
 
 
 def test_insufficient_candidates_come_last_whatever_their_method(measured: list[Measured]) -> None:

@@ -43,7 +43,7 @@ def planted_metadata(seed: int = 0) -> Inputs:
 def test_a_conjunction_of_columns_is_found_named_and_confirmed() -> None:
     found = read_candidates(find(planted_metadata()).tables["candidates"])
     confirmed = [(c.note, c.class_index) for c in found if c.confirmed]
-    assert ("Setting is grass and colour is white", 0) in confirmed
+    assert ("Setting is grass, colour is white", 0) in confirmed
     assert {index for _, index in confirmed} == {0}
 
 
@@ -56,7 +56,7 @@ def test_membership_is_exactly_the_predicate() -> None:
         & (table["meta.colour"].to_numpy(zero_copy_only=False) == "white")
     )
     candidates = PROPOSERS["metadata"](prepare(inputs), inputs.params, 0)
-    best = next(c for c in candidates if c.note == "Setting is grass and colour is white")
+    best = next(c for c in candidates if c.note == "Setting is grass, colour is white")
     np.testing.assert_array_equal(best.members, np.flatnonzero(expected))
 
 
@@ -94,7 +94,7 @@ def test_bins_are_cut_on_fit_rows_only() -> None:
 
 def test_a_phrase_for_a_conjunction() -> None:
     words = in_words((Predicate("setting", "grass"), Predicate("object_colour", "white")))
-    assert words == "Setting is grass and object_colour is white"
+    assert words == "Setting is grass, object colour is white"
 
 
 def test_without_columns_there_is_nothing_to_propose() -> None:
