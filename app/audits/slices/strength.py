@@ -38,7 +38,7 @@ def fit_directions(rows: Rows, seed: int, permutations: int) -> Iterator[float |
     count, dimension = len(rows.classes), rows.embeddings.shape[1]
     found = Directions(
         torch.full((count, dimension), torch.nan),
-        np.full(len(rows.labels), np.nan, np.float32),
+        np.full(len(rows.labels), np.nan),
         strength=np.full(count, np.nan),
         null_95=np.full(count, np.nan),
         p_value=np.full(count, np.nan),
