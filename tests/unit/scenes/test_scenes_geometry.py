@@ -22,7 +22,7 @@ from app.scenes.geometry import (
 )
 
 pytest.importorskip("skimage", reason="the extra `scenes` is not installed")
-POINTS = [*np.random.default_rng(0).uniform(-1.5, 1.5, (200, 3)), 0.0, 0.6, 0.0]
+POINTS = np.vstack([np.random.default_rng(0).uniform(-1.5, 1.5, (200, 3)), [0.0, 0.6, 0.0]])
 
 
 def brute_distance(points: np.ndarray, inside: np.ndarray) -> np.ndarray:
