@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from rich.console import Console
@@ -29,8 +30,8 @@ class JobFailed(FaultlineError):
     """The job that was waited for did not succeed."""
 
 
-def follow(subject: str, subject_id: int) -> None:
-    """Show a job's progress until it ends.
+def follow(subject: str, subject_id: int, between: Callable[[], None] = lambda: None) -> None:
+    """Show a job's progress until it ends; `between` is called before each look, and may raise.
 
     Raises:
         JobFailed: it failed or was cancelled; the message is the job's own.
@@ -38,12 +39,12 @@ def follow(subject: str, subject_id: int) -> None:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        now = _watch(progress, subject, subject_id)
+        now = _watch(progress, subject, subject_id, between)
     if now.status != "succeeded":
         raise JobFailed(now.error or f"The job was {now.status}.")
 
 
-def _watch(progress: Progress, subject: str, subject_id: int) -> Now:
+def _watch(progress: Progress, subject: str, subject_id: int, between: Callable[[], None]) -> Now:
     bars: dict[str, TaskID] = {}
     seen = 0
     while True:
@@ -53,6 +54,7 @@ def _watch(progress: Progress, subject: str, subject_id: int) -> Now:
         seen = _print_log(progress.console, subject, subject_id, seen)
         if now.status in ENDED:
             return now
+        between()
         time.sleep(POLL_SECONDS)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 from app.cli.follow import follow
 from app.cli.processes import supervised
 from app.store.repositories import workers
 from app.store.session import reading
+
+
+class Unattended(Exception):
+    """The workers that were there have gone."""
 
 
 def wait(subject: str, subject_id: int) -> None:
@@ -16,7 +18,14 @@ def wait(subject: str, subject_id: int) -> None:
     Raises:
         JobFailed: the job failed or was cancelled.
     """
+    try:
+        follow(subject, subject_id, _require_workers)
+    except Unattended:
+        with supervised():
+            follow(subject, subject_id)
+
+
+def _require_workers() -> None:
     with reading() as session:
-        alive = workers.alive(session)
-    with nullcontext() if alive else supervised():
-        follow(subject, subject_id)
+        if not workers.alive(session):
+            raise Unattended
