@@ -41,7 +41,8 @@ def inspect(work: Work) -> dict[str, Any]:
     child = warm.new_sandbox([file], "cpu")
     try:
         payload = {"file": str(file), "architecture": _named(version)}
-        answer = child.request(INSPECT, payload, should_stop=work.stopped)
+        # A network may run here already, to see what it returns; it may also never end.
+        answer = child.request(INSPECT, payload, timeout=get_settings().smoke_seconds, should_stop=work.stopped)
     finally:
         warm.drop(child)
     inspection = Inspection.model_validate(answer)
