@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, Field
 
@@ -31,7 +32,7 @@ class ReportView(BaseModel):
     panels: list[ShownPanel]
     discussed: list[ReportFinding] = Field(description="Findings that somebody judged or remarked on.")
     queries: list[ReportQuery]
-    provenance: dict[str, str]
+    provenance: dict[str, Any] = Field(description="Hashes of data, model, code and parameters; library versions.")
     content_hash: str
     images_left_out: int
 
@@ -51,7 +52,7 @@ def report_view(content: ReportContent, content_hash: str, source: Source) -> Re
         panels=render_panels(Subject("report", content.run_id), reader, list(content.kinds)),
         discussed=[finding for finding in content.findings if finding.verdicts or finding.comments],
         queries=content.queries,
-        provenance={name: str(value) for name, value in content.provenance.items()},
+        provenance=content.provenance,
         content_hash=content_hash,
         images_left_out=content.images_left_out,
     )

@@ -50,7 +50,7 @@ def make_environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals.update(url=url, static=static, position=position, number=number, faultline_version=_version())
-    made.filters.update(ago=ago, size=size, duration=duration, count=count, zip_text=zip_text)
+    made.filters.update(plain=plain, ago=ago, size=size, duration=duration, count=count, zip_text=zip_text)
     made.filters.update(as_number_column=lambda text: (text, "num"))
     return made
 
@@ -106,6 +106,15 @@ def number(value: float, unit: str = "%", *, bare: bool = False) -> str:
         return f"{100 * value:.1f}" + ("" if bare else "\N{NO-BREAK SPACE}%")
     decimals = int(unit) if unit.isdigit() else 3
     return f"{value:,.{decimals}f}"
+
+
+def plain(value: Any) -> str:
+    """Return a nested value as people read it: “name value, name value” instead of braces and quotes."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {plain(inner)}" for name, inner in value.items()) or "–"
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(inner) for inner in value) or "–"
+    return "–" if value is None or value == "" else str(value)
 
 
 def count(value: int) -> str:

@@ -252,3 +252,15 @@ def test_tokens_signed_with_another_key_open_nothing(results: Results, monkeypat
     monkeypatch.setattr("app.settings.Settings.secret_key", lambda self: "another key")
     assert share._signer().salt != b""
     assert results.client.get(link).status_code == 404
+
+
+def test_nested_provenance_is_told_without_braces(results: Results) -> None:
+    with transaction() as session:
+        session.execute(
+            update(AuditRun).values(provenance={"libraries": {"torch": "2.15", "none": None}, "list": [1, 2]})
+        )
+    report = make(results)
+    for page in (results.signed().get(report).text, results.signed().get(f"{report}/files/report.html").text):
+        assert "torch 2.15, none –" in page
+        assert "1, 2" in page
+        assert "{&#39;" not in page
