@@ -17,6 +17,11 @@ from app.store.models import AuditRun, Finding, Query, User
 from app.store.repositories import findings, queries
 
 REMEASURE = "remeasure"
+BY_HAND = {"lasso", "split"}
+PICKED_BY_HAND = (
+    "Somebody picked these images who could see which are wrong, so their error rate proves nothing. "
+    "Say in a sentence what they share, or let images like them be tested."
+)
 
 
 def ask(session: Session, run: AuditRun, kind: str, action: str, payload: Mapping[str, Any], user: User) -> Query:
@@ -43,6 +48,8 @@ def settle(session: Session, query_id: int) -> None:
     """Once a slice that people made has been measured, write its numbers onto it.
 
     It is confirmed only at the run's own bar: enough errors, and the p-value adjusted for every question before it.
+    Images that somebody picked by hand confirm nothing: who picks sees which of them are wrong, so that their own error
+    rate is a choice and no evidence.
     """
     query = queries.get(session, query_id)
     finding = findings.get(session, query.payload.get("finding_id", 0)) if query else None
@@ -51,9 +58,16 @@ def settle(session: Session, query_id: int) -> None:
     adjusted = 1.0 if query.adjusted_p_value is None else query.adjusted_p_value
     bar = session.get_one(AuditRun, query.run_id).summary.get(query.kind, {})
     enough = query.result["errors"]["k"] >= bar.get("min_errors", 0) and adjusted <= bar.get("fdr", 0.0)
-    finding.metrics = {**query.result, "q_value": adjusted}
-    finding.evidence = "confirmed" if enough else "insufficient"
+    picked = _by_hand(session, finding)
+    finding.metrics = {**query.result, "q_value": adjusted} | ({"missing": PICKED_BY_HAND} if picked else {})
+    finding.evidence = "confirmed" if enough and not picked else "insufficient"
     session.flush()
+
+
+def _by_hand(session: Session, finding: Finding) -> bool:
+    """Whether people chose its rows, or those of a slice that it was made from."""
+    parents = (findings.get(session, parent) for parent in finding.parents)
+    return finding.origin in BY_HAND or any(_by_hand(session, parent) for parent in parents if parent)
 
 
 def split_start(session: Session, run: AuditRun) -> int:

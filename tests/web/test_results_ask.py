@@ -177,12 +177,12 @@ def test_a_run_that_has_not_finished_answers_nothing(results: Results) -> None:
     assert results.signed().get(f"{results.run}/slices").status_code == 409
 
 
-def saved(results: Results, count: int = 40) -> tuple[Finding, Query]:
+def saved(results: Results, count: int = 40, origin: str = "hypothesis") -> tuple[Finding, Query]:
     """A slice that somebody saved, and the question that measures it."""
     rows = np.flatnonzero(results.built.rows.label == 3)[:count] + TRAIN_ROWS
     with transaction() as session:
         run, user = session.get_one(AuditRun, 1), session.get_one(User, results.built.owner_id)
-        made = annotate.save_slice(session, run, "slices", rows.tolist(), user, "dogs", "lasso")
+        made = annotate.save_slice(session, run, "slices", rows.tolist(), user, "dogs", origin)
     return made, results.questions()[-1]
 
 
@@ -210,6 +210,29 @@ def test_a_saved_slice_holds_only_at_the_runs_own_bar(
     assert results.signed().get(f"{results.run}/slices/{made.id}/measured").headers["HX-Refresh"] == "true"
     html = results.signed().get(f"{results.run}/slices/{made.id}").text
     assert ("Not enough evidence" in html) is (evidence == "insufficient")
+
+
+def test_images_picked_by_hand_confirm_nothing(results: Results) -> None:
+    made, asked = saved(results, origin="lasso")
+    answered(asked.id, measured(25), p_value=1e-9, adjusted_p_value=1e-8, position=3)
+    with transaction() as session:
+        ask.settle(session, asked.id)
+    assert results.finding(made.id).evidence == "insufficient"
+    html = results.signed().get(f"{results.run}/slices/{made.id}").text
+    assert "could see which are wrong" in html
+
+
+def test_a_merge_of_slices_of_which_one_was_picked_confirms_nothing(results: Results) -> None:
+    kin = results.built.finding_ids["direction-cat-0"]
+    picked, _ = saved(results, origin="split")
+    merged, asked = saved(results, origin="merge")
+    for parents, evidence in (([kin], "confirmed"), ([kin, picked.id], "insufficient")):
+        with transaction() as session:
+            session.get_one(Finding, merged.id).parents = parents
+        answered(asked.id, measured(25), p_value=1e-9, adjusted_p_value=1e-8, position=3)
+        with transaction() as session:
+            ask.settle(session, asked.id)
+        assert results.finding(merged.id).evidence == evidence
 
 
 def test_a_slice_without_its_answer_stays_unmeasured(results: Results) -> None:
