@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.middleware.gzip import GZipMiddleware
-from sqlalchemy import text
 
 from app.settings import Settings, get_settings
-from app.store.session import reading
+from app.store.session import answering
 from app.web import assets, errors, pages
 from app.web.docs import router as docs
 from app.web.middleware import Prefix, SecurityHeaders
@@ -68,6 +67,5 @@ async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
 
 
 def _health() -> dict[str, str]:
-    with reading() as session:
-        session.execute(text("SELECT 1"))
+    answering()
     return {"status": "ok"}

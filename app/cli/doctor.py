@@ -11,13 +11,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import text
 
 from app.cli.processes import worker_command
 from app.services import queue
 from app.settings import Settings, get_settings
 from app.store.repositories import workers as worker_rows
-from app.store.session import reading
+from app.store.session import answering, reading
 
 LOW_DISK = 5 * 2**30
 
@@ -47,7 +46,7 @@ def _examine(settings: Settings) -> dict[str, Any]:
     return {
         "ok": machine["containment"]["complete"] and disk.free > LOW_DISK,
         "home": str(settings.home),
-        "database": _database(),
+        "database": answering(),
         "store": settings.resolved_store_url,
         "free_bytes": disk.free,
         "workers_alive": _alive(),
@@ -64,12 +63,6 @@ def _machine() -> dict[str, Any]:
         raise typer.Exit(1)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
-
-
-def _database() -> str:
-    with reading() as session:
-        session.execute(text("SELECT 1"))
-        return session.get_bind().dialect.name
 
 
 def _alive() -> list[str]:

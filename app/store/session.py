@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
@@ -73,3 +73,10 @@ def reading() -> Iterator[Session]:
     """Yield a session for reading; nothing is committed, and no writer waits for it."""
     with Session(get_engine().execution_options(reads=True), expire_on_commit=False) as session:
         yield session
+
+
+def answering() -> str:
+    """Ask the database for an answer, and return what kind of database it is."""
+    with reading() as session:
+        session.execute(text("SELECT 1"))
+        return session.get_bind().dialect.name
