@@ -75,7 +75,7 @@ def smoke(payload: dict[str, Any], progress: Callable[[dict[str, Any]], None]) -
     outputs.check_finite(scores)
     found = "probabilities" if outputs.are_probabilities(scores) else "logits"
     report = _shapes(request, model, scores, features) | {"outputs": found, "unreadable": sample.unreadable}
-    report["warnings"] = _warnings(request, scores, found)
+    report["warnings"] = _warnings(request, model, scores, found)
     report["predictions"] = _first_predictions(request.spec, sample.rows, scores, found)
     report["milliseconds"] = _milliseconds(model, sample.inputs(request.spec.preprocessing)[: request.batch_size])
     if request.labels:
@@ -166,8 +166,8 @@ def _shapes(
     }
 
 
-def _warnings(request: SmokeRequest, scores: torch.Tensor, found: str) -> list[str]:
-    warnings = []
+def _warnings(request: SmokeRequest, model: LoadedModel, scores: torch.Tensor, found: str) -> list[str]:
+    warnings = [model.wrapping] if model.wrapping else []
     if found != request.spec.outputs:
         warnings.append(f"The outputs look like {found}, but {request.spec.outputs} are declared.")
     if len(scores) > 1 and bool((scores == scores[0]).all()):
