@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 
 from app.errors import FaultlineError
+from app.store.durable import NO_SPACE, is_full
 from app.store.repositories.jobs import Job
 from workers.sandbox import SandboxCancelled, SandboxError, SandboxFailed, SandboxTimeout
 from workers.work import Answer, Outcome, Stopped, Unit, Work
@@ -61,6 +62,8 @@ def execute(unit: Unit, device: str) -> Answer:
     except FaultlineError as error:
         return _answer("refused", error.message)
     except (OSError, DBAPIError, MemoryError) as error:
+        if isinstance(error, OSError) and is_full(error):
+            return _answer("refused", NO_SPACE)
         _LOG.exception("unit %s", unit)
         raise TryAgain(f"{type(error).__name__}: {error}") from error
     except Exception as error:

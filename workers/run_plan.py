@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +10,7 @@ from app.audits import kind as kind_named
 from app.audits.base import AuditKind
 from app.errors import UserError
 from app.loaders.models.spec import ModelSpec
-from app.services import keys
+from app.services import fit, keys
 from app.settings import get_settings
 from app.store.places import get_artifacts
 from app.store.repositories import subjects
@@ -122,16 +121,9 @@ class RunPlan:
         self._require_sources()
 
     def _require_sources(self) -> None:
-        if self.embeddings == "given":
-            given = (self.folder / "embeddings.npy").is_file()
-            _require(given, "The data set brought no embeddings of its own; choose an encoder.")
-        if self.embeddings == "penultimate":
-            shown = self.spec.penultimate and self.spec.format != "predictions"
-            _require(shown, "This model hides its penultimate layer; choose another encoder.")
-        needs_model = self.predicts and self.spec.format != "predictions"
-        if needs_model or self.embeddings == "encoder":
-            images = json.loads((self.folder / "packs.json").read_text())
-            _require(bool(images), "The data set has no images; audit a table of predictions with its own embeddings.")
+        version, dataset, kinds = self.rows.version, self.rows.dataset, self.rows.run.kinds
+        fit.require_embeddings(self.encoder, version, dataset, kinds)
+        fit.require_images(self.encoder, version, dataset, kinds)
 
 
 def load_run(run_id: int) -> RunPlan:

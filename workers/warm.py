@@ -60,7 +60,7 @@ def model_child(model_hash: str, checkpoint: Path, device: str) -> Sandbox:
     """Return the warm child of a model version; the one of another version ends."""
     global _child  # noqa: PLW0603 - one warm child per process
     with _lock:
-        if _child is not None and _child[0] != model_hash:
+        if _child is not None and (_child[0] != model_hash or not _child[1].folder.is_dir()):
             drop(_child[1])
             _child = None
         if _child is None:

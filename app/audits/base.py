@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel
 
-from app.audits.pieces import SliceCard, Thumb
+from app.audits.pieces import Marks, SliceCard, Thumb
 
 SubjectType = Literal["run", "class", "slice", "image", "map", "report"]
 
@@ -157,6 +157,9 @@ class RunReader(Protocol):
 
     def thumbs(self, positions: Sequence[int]) -> list[Thumb | None]:
         """Return a picture for each position in the split, marked wrong or right; none where there is no picture."""
+
+    def marks(self, finding_ids: Sequence[int]) -> Mapping[int, Marks]:
+        """Return the tags of findings and who is to look at them; those without either may be left out."""
 
     def link(self, subject: Subject) -> str:
         """Return the path of a subject's page; empty where there is none, as in a report."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -41,6 +41,15 @@ class SliceCard(BaseModel):
     class_error: Estimate | None = Field(None, description="Error rate of the whole class.")
     note: str = Field("", description="One sentence: what it is mistaken for, or what would be enough evidence.")
     thumbs: list[Thumb] = Field(default_factory=list, description="Six hard examples.")
+    tags: list[str] = Field(default_factory=list, description="Words that people put on it.")
+    assignee: str = Field("", description="Name of who is to look at it; empty in a report.")
+
+
+class Marks(NamedTuple):
+    """What people hung on a slice."""
+
+    tags: list[str]
+    assignee: str
 
 
 class Link(BaseModel):

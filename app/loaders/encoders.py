@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import open_clip
 import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torchvision.transforms import Compose
 
 from app.errors import UserError
-from app.loaders.images import BadImage, decode_rgb
+from app.loaders.decoding import decoded_batches, pace
+from app.loaders.encoder_names import BUNDLED, FORMS, allowed_folder, require_known
+from app.loaders.images import decode_rgb
+from app.loaders.models.preprocess import to_input
+from app.loaders.models.spec import Preprocessing
 from app.resources import resource
 from app.settings import get_settings
-
-BUNDLED = "scenes"
-_WEIGHTS = "open_clip_model.safetensors"
 
 
 @dataclass
@@ -34,7 +36,10 @@ class Encoder:
     dimension: int
     device: torch.device
     model: Any
-    preprocess: Callable[[Any], torch.Tensor]
+    frame: Callable[[Image.Image], Image.Image]
+    """Brings an RGB image to the size and crop that the tower takes."""
+    steps: Preprocessing
+    """Size and normalisation of framed images."""
     tokenize: Callable[[Sequence[str]], torch.Tensor]
     reads_text: bool = True
     words: Mapping[str, Sequence[str]] | None = None
@@ -43,12 +48,15 @@ class Encoder:
     def embed_images(self, images: Iterable[bytes], batch_size: int = 64) -> np.ndarray:
         """Return float32 [n, d], not normalised; a row of NaN for an image that cannot be decoded.
 
-        Decoding overlaps the forward pass; the batch halves when memory runs out.
+        Decoding runs in threads (see `pace`); the batch halves when memory runs out.
         """
-        rows: list[np.ndarray] = []
-        for batch in _ahead(self._batches(images, batch_size)):
-            rows.append(self._forward(batch).cpu().numpy())
-        return np.concatenate(rows) if rows else np.empty((0, self.dimension), np.float32)
+        rows = [np.empty((0, self.dimension), np.float32)]
+        shape = (*self.steps.size, self.steps.channels)
+        for batch in decoded_batches(images, self._pixels, shape, batch_size, pace(self.device)):
+            embedded = self._forward(torch.from_numpy(batch.pixels)).cpu().numpy()
+            embedded[[row - batch.start for row in batch.failures]] = np.nan
+            rows.append(embedded)
+        return np.concatenate(rows)
 
     def embed_text(self, sentences: Sequence[str], batch_size: int = 512) -> np.ndarray:
         """Return float32 [m, d], not normalised."""
@@ -59,30 +67,20 @@ class Encoder:
                 rows.append(self.model.encode_text(tokens).float().cpu().numpy())
         return np.concatenate(rows)
 
-    def _batches(self, images: Iterable[bytes], batch_size: int) -> Iterator[torch.Tensor]:
-        stream = iter(images)
-        with ThreadPoolExecutor(2, "decode") as pool:
-            while chunk := list(islice(stream, batch_size)):
-                yield torch.stack(list(pool.map(self._pixels, chunk)))
+    def _pixels(self, data: bytes) -> NDArray[np.uint8]:
+        return np.asarray(self.frame(decode_rgb(data, get_settings().max_pixels)))
 
-    def _pixels(self, data: bytes) -> torch.Tensor:
-        try:
-            return self.preprocess(decode_rgb(data, get_settings().max_pixels))
-        except BadImage:
-            size = self.model.visual.image_size
-            height, width = size if isinstance(size, tuple) else (size, size)
-            return torch.full((3, height, width), torch.nan)
-
-    def _forward(self, batch: torch.Tensor) -> torch.Tensor:
+    def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Embed uint8 [n, height, width, 3]: float32 [n, d] on the device."""
         try:
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda"):
-                embedded: torch.Tensor = self.model.encode_image(batch.to(self.device))
+                embedded: torch.Tensor = self.model.encode_image(to_input(pixels.to(self.device), self.steps))
                 return embedded.float()
         except torch.OutOfMemoryError:
-            if len(batch) == 1:
+            if len(pixels) == 1:
                 raise
         torch.cuda.empty_cache()
-        return torch.cat([self._forward(half) for half in batch.chunk(2)])
+        return torch.cat([self._forward(half) for half in pixels.chunk(2)])
 
 
 def load_encoder(spec: str, device: str = "cpu") -> Encoder:
@@ -97,16 +95,26 @@ def load_encoder(spec: str, device: str = "cpu") -> Encoder:
         tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:  # open_clip and the hub raise many kinds; the person needs one sentence
         raise UserError(f"The encoder “{spec}” could not be loaded: {error}") from error
+    return assemble(spec, model, preprocess, tokenizer, torch.device(device), _words(name))
+
+
+def assemble(
+    spec: str,
+    model: Any,
+    preprocess: Compose,
+    tokenizer: Any,
+    device: torch.device,
+    words: Mapping[str, Sequence[str]] | None = None,
+) -> Encoder:
+    """Return open_clip's model, image transform and tokenizer as an `Encoder`."""
+    # The transform's last two parts make a tensor and normalise it, image by image; here a batch does so at once.
+    *framing, _, normalise = preprocess.transforms
+    steps = Preprocessing(
+        size=_size(model), resize="none", crop="none", mean=tuple(normalise.mean), std=tuple(normalise.std)
+    )
     model.eval()
     return Encoder(
-        spec,
-        _digest(model),
-        _dimension(model),
-        torch.device(device),
-        model,
-        preprocess,
-        tokenizer,
-        words=_words(name),
+        spec, _digest(model), _dimension(model), device, model, Compose(framing), steps, tokenizer, words=words
     )
 
 
@@ -115,14 +123,12 @@ def _resolve(spec: str) -> tuple[str, str]:
     if spec == BUNDLED:
         return f"local-dir:{resource('demo') / 'encoder'}", ""
     if spec.startswith("local-dir:"):
-        return f"local-dir:{_allowed_folder(spec.removeprefix('local-dir:'))}", ""
+        return f"local-dir:{allowed_folder(spec.removeprefix('local-dir:'))}", ""
     name, _, pretrained = spec.removeprefix("open_clip:").rpartition("/")
     if spec.startswith("open_clip:") and (name, pretrained) in open_clip.list_pretrained():
         return name, pretrained
-    raise UserError(
-        f"There is no encoder “{spec}”. Use “{BUNDLED}”, “open_clip:ViT-B-32/laion2b_s34b_b79k” (any pair that "
-        "open_clip lists), or “local-dir:<folder>” of an open_clip model."
-    )
+    require_known(spec)
+    raise UserError(f"“{spec}” is no encoder by itself. Use {FORMS}.")
 
 
 def _words(name: str) -> dict[str, list[str]] | None:
@@ -133,16 +139,6 @@ def _words(name: str) -> dict[str, list[str]] | None:
     return found
 
 
-def _allowed_folder(text: str) -> Path:
-    folder = Path(text).resolve()
-    roots = [Path(root).resolve() for root in get_settings().import_roots if "://" not in root]
-    if not any(folder.is_relative_to(root) for root in roots):
-        raise UserError(f"The folder “{text}” lies outside the import roots that the administrator configured.")
-    if not (folder / _WEIGHTS).is_file():
-        raise UserError(f"The folder “{text}” holds no {_WEIGHTS}; pickled weights are never loaded.")
-    return folder
-
-
 def _digest(model: torch.nn.Module) -> str:
     total = hashlib.sha256()
     for key, tensor in sorted(model.state_dict().items()):
@@ -151,18 +147,13 @@ def _digest(model: torch.nn.Module) -> str:
     return total.hexdigest()
 
 
-def _dimension(model: Any) -> int:
+def _size(model: Any) -> tuple[int, int]:
     size = model.visual.image_size
     height, width = size if isinstance(size, tuple) else (size, size)
+    return height, width
+
+
+def _dimension(model: Any) -> int:
     with torch.inference_mode():
-        pixels = torch.zeros(1, 3, height, width, device=next(model.parameters()).device)
+        pixels = torch.zeros(1, 3, *_size(model), device=next(model.parameters()).device)
         return int(model.encode_image(pixels).shape[1])
-
-
-def _ahead(batches: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
-    """Yield the batches, preparing the next one while the present one is used."""
-    with ThreadPoolExecutor(1, "ahead") as pool:
-        pending = pool.submit(next, batches, None)
-        while (batch := pending.result()) is not None:
-            pending = pool.submit(next, batches, None)
-            yield batch

@@ -51,6 +51,41 @@ def kmeans(points: Tensor, k: int, generator: torch.Generator, restarts: int = 1
     return Clustering(labels[best], centres[best], float(inertia[best]))
 
 
+def nearest_centre(points: Tensor, centres: Tensor) -> Tensor:
+    """Return the index of the centre nearest to each point.
+
+    Args:
+        points: float [n, d].
+        centres: float [k, d], k >= 1.
+
+    Returns:
+        int64 [n]; of equally near centres the first.
+    """
+    return _distances(points, centres[None])[0].argmin(dim=1)
+
+
+def simplified_silhouette(points: Tensor, centres: Tensor) -> float:
+    """How clearly centres part the points: mean of (b − a) / max(a, b), with a the distance to the nearest centre and
+    b that to the second nearest.
+
+    Args:
+        points: float [n, d], n >= 1.
+        centres: float [k, d].
+
+    Returns:
+        A value in [0, 1]; 1 is best. A point that lies on both of its centres counts 0.
+
+    Raises:
+        ValueError: fewer than two centres.
+
+    Source: Hruschka, de Castro and Campello, "Evolutionary algorithms for clustering gene-expression data", ICDM 2004.
+    """
+    if len(centres) < 2:
+        raise ValueError("a silhouette needs at least two centres")
+    near = _distances(points, centres[None])[0].sqrt().topk(2, dim=1, largest=False).values
+    return float(((near[:, 1] - near[:, 0]) / near[:, 1].clamp(min=torch.finfo(points.dtype).tiny)).mean())
+
+
 def _seed(points: Tensor, k: int, generator: torch.Generator, restarts: int) -> Tensor:
     """k-means++: each next centre is a point drawn with probability proportional to its squared distance."""
     first = torch.randint(len(points), (restarts, 1), generator=generator).to(points.device)

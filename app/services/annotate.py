@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, FieldError, UserError
 from app.numerics.agreement import cohens_kappa
-from app.services import ask
-from app.services.membership import Rows, member_rows, scores_of, store_rows
-from app.store.models import AuditRun, Comment, Finding, User
-from app.store.repositories import findings
+from app.services.membership import member_rows
+from app.services.new_slice import new_slice
+from app.services.parts import proposed_parts
+from app.store.models import AuditRun, Comment, Finding, Query, User
+from app.store.repositories import findings, marks
 from app.store.repositories.findings import SUBJECT, Judgement
 
 VERDICTS = ("accept", "reject", "unsure")
@@ -82,6 +83,7 @@ def rename(session: Session, finding: Finding, user: User, title: str) -> Findin
     findings.retire(session, [finding.id])
     findings.add(session, renamed)
     findings.carry(session, SUBJECT, finding.id, renamed.id)
+    marks.hand_on(session, finding.id, renamed.id)
     return renamed
 
 
@@ -98,7 +100,7 @@ def merge(session: Session, run: AuditRun, parts: Sequence[Finding], user: User,
         _require_in_force(part)
     rows = np.concatenate([member_rows(run, part) for part in parts])
     named = title.strip() or " + ".join(part.title for part in parts)[:LONGEST_TITLE]
-    made = _new_slice(session, run, rows, user, named, "merge", parts)
+    made = new_slice(session, run, rows, user, named, "merge", parts)
     findings.retire(session, [part.id for part in parts])
     return made
 
@@ -119,7 +121,7 @@ def split(session: Session, run: AuditRun, finding: Finding, user: User, picked:
     names = (f"{finding.title}: picked"[:LONGEST_TITLE], f"{finding.title}: others"[:LONGEST_TITLE])
     parts = (inside, outside)
     made = [
-        _new_slice(session, run, rows, user, name, "split", [finding]) for rows, name in zip(parts, names, strict=True)
+        new_slice(session, run, rows, user, name, "split", [finding]) for rows, name in zip(parts, names, strict=True)
     ]
     findings.retire(session, [finding.id])
     return made
@@ -137,8 +139,9 @@ def extend(session: Session, run: AuditRun, finding: Finding, user: User, rows: 
     after = np.union1d(before, np.fromiter(rows, np.int64))
     if len(after) == len(before):
         raise UserError("This image is in the slice already.")
-    made = _new_slice(session, run, after, user, finding.title, "merge", [finding])
+    made = new_slice(session, run, after, user, finding.title, "extend", [finding])
     findings.retire(session, [finding.id])
+    marks.hand_on(session, finding.id, made.id)
     return made
 
 
@@ -151,7 +154,27 @@ def save_slice(
         UserError: no image, too many, or one that the run did not audit.
         FieldError: no name.
     """
-    return _new_slice(session, run, np.fromiter(rows, np.int64), user, _title(title), origin, [], kind=kind)
+    return new_slice(session, run, np.fromiter(rows, np.int64), user, _title(title), origin, [], kind=kind)
+
+
+def split_by_parts(
+    session: Session, run: AuditRun, finding: Finding, user: User, query: Query | None, parts: int
+) -> list[Finding]:
+    """Part a slice as a worker proposed it from fit images; each part is measured anew.
+
+    Raises:
+        UserError: the proposal is not of this slice, or holds no split into so many parts.
+        Conflict: the slice is out of force.
+    """
+    _require_in_force(finding)
+    labels = proposed_parts(finding, query, parts)
+    whole = member_rows(run, finding)
+    made = [
+        new_slice(session, run, whole[labels == part], user, _part_title(finding, part, parts), "parts", [finding])
+        for part in range(parts)
+    ]
+    findings.retire(session, [finding.id])
+    return made
 
 
 def agreement(session: Session, run_id: int) -> Agreement | None:
@@ -170,48 +193,6 @@ def agreement(session: Session, run_id: int) -> Agreement | None:
     return Agreement(names[pair[0]], names[pair[1]], len(shared), agreed, kappa, result.low, result.high)
 
 
-def _new_slice(
-    session: Session,
-    run: AuditRun,
-    rows: Rows,
-    user: User,
-    title: str,
-    origin: str,
-    parents: Sequence[Finding],
-    kind: str = "",
-) -> Finding:
-    labels = _labels(run, np.unique(rows))
-    key, digest, unique = store_rows(rows.tolist())
-    number = findings.count(session, run.id, retired=True, origin=origin) + 1
-    made = Finding(
-        run_id=run.id,
-        kind=kind or parents[0].kind,
-        subject="slice",
-        key=f"{origin}-{number}",
-        method="people",
-        class_index=labels.pop() if len(labels) == 1 else None,
-        title=title,
-        evidence="insufficient",
-        origin=origin,
-        parents=[parent.id for parent in parents],
-        metrics={},
-        rows_key=key,
-        rows_hash=digest,
-        created_by=user.id,
-    )
-    findings.add(session, made)
-    ask.remeasure(session, run, made, unique, user)
-    return made
-
-
-def _labels(run: AuditRun, rows: Rows) -> set[int]:
-    """The labels of the rows; a row that the run did not audit is refused."""
-    tallied = scores_of(run).tally("label", "row IN (SELECT unnest(?))", [rows.tolist()], limit=100_000)
-    if sum(n for _, n, _ in tallied) != len(rows):
-        raise UserError("Some of these images are not in the audited split; pick images of this run.")
-    return {int(label) for label, _, _ in tallied}
-
-
 def _busiest_pair(judged: Sequence[Judgement]) -> tuple[int, int] | None:
     by_subject: dict[int, list[int]] = {}
     for entry in judged:
@@ -220,6 +201,11 @@ def _busiest_pair(judged: Sequence[Judgement]) -> tuple[int, int] | None:
         (min(a, b), max(a, b)) for users in by_subject.values() for i, a in enumerate(users) for b in users[i + 1 :]
     )
     return max(pairs, key=lambda pair: (pairs[pair], pair)) if pairs else None
+
+
+def _part_title(finding: Finding, part: int, parts: int) -> str:
+    tail = f", part {part + 1} of {parts}"
+    return finding.title[: LONGEST_TITLE - len(tail)] + tail
 
 
 def _title(title: str) -> str:

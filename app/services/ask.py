@@ -17,7 +17,7 @@ from app.store.models import AuditRun, Finding, Query, User
 from app.store.repositories import findings, queries
 
 REMEASURE = "remeasure"
-BY_HAND = {"lasso", "split"}
+BY_HAND = {"lasso", "split", "extend"}
 PICKED_BY_HAND = (
     "Somebody picked these images who could see which are wrong, so their error rate proves nothing. "
     "Say in a sentence what they share, or let images like them be tested."

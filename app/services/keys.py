@@ -48,6 +48,11 @@ def shard_key(stage: str, base: Mapping[str, Any], start: int, stop: int) -> str
     return artifact_key(stage, version, base=dict(base), start=start, stop=stop)
 
 
+def prediction_ids_key(sha256: str) -> str:
+    """The key of the example ids that an uploaded table of predictions speaks of."""
+    return artifact_key("prediction-ids", 1, file=sha256)
+
+
 def kind_stage_key(
     kind: str, stage: str, version: int, *, params: Any, seed: int, inputs: Mapping[str, Any], device_class: str
 ) -> str:

@@ -13,12 +13,11 @@ from app.audits import kind as kind_named
 from app.audits import kinds
 from app.errors import Conflict, FieldError, NotFound
 from app.loaders.datasets.report import compare_classes
-from app.services import queue
+from app.loaders.encoder_names import FORMS as ENCODER_FORMS
+from app.services import fit, queue
 from app.settings import get_settings
 from app.store.models import AuditRun, Dataset, DatasetSplit, ModelVersion, User
 from app.store.repositories import accounts, datasets, jobs, registry, runs
-
-ENCODER_FORMS = "scenes, penultimate, given, open_clip:<model>/<pretrained> or local-dir:<folder>"
 
 
 class RunRequest(BaseModel):
@@ -63,11 +62,10 @@ def request_audit(session: Session, project_id: int, user: User | None, request:
     Raises:
         FieldError: a part is missing, unfit, or not in the project; a parameter is out of its range.
     """
-    parts = _parts(session, project_id, request)
-    chosen = _kinds(request.kinds)
+    parts = find_parts(session, project_id, request)
+    chosen, encoder = _kinds(request.kinds), _encoder(request.encoder)
     _require_known(request.params, chosen, "params")
     params = {name: _params(name, request.params.get(name, {})) for name in chosen}
-    encoder = _encoder(request.encoder)
     run = AuditRun(
         project_id=project_id,
         name=request.name.strip()[:200] or _name(session, parts),
@@ -165,12 +163,19 @@ def _submit(session: Session, run: AuditRun) -> AuditRun:
 
 
 def find_parts(session: Session, project_id: int, request: RunRequest) -> Parts:
-    """Return what an audit is made of.
+    """Return what an audit is made of, once all that it reads is known to be there.
 
     Raises:
-        FieldError: a part is missing, unfit, or not in the project.
+        FieldError: a part is missing, unfit, or not in the project; the encoder, the images or the predictions of the
+            model cannot be had.
     """
-    return _parts(session, project_id, request)
+    parts, kinds, encoder = _parts(session, project_id, request), _kinds(request.kinds), _encoder(request.encoder)
+    version, dataset = parts.version, parts.dataset
+    fit.require_encoder(encoder)
+    fit.require_embeddings(encoder, version, dataset, kinds)
+    fit.require_images(encoder, version, dataset, kinds)
+    fit.require_predictions(version, registry.checkpoints(session, version.id), dataset, parts.audited)
+    return parts
 
 
 def _parts(session: Session, project_id: int, request: RunRequest) -> Parts:
@@ -187,16 +192,8 @@ def _parts(session: Session, project_id: int, request: RunRequest) -> Parts:
         raise FieldError("dataset_id", f"“{dataset.name}” is not imported; open it to see why.")
     audited = _split(session, dataset, request.split, "split")
     train = _split(session, dataset, request.train_split, "train_split") if request.train_split else None
-    _require_shared_class(version, dataset)
+    fit.require_shared_class(version, dataset)
     return Parts(version, dataset, audited, train)
-
-
-def _require_shared_class(version: ModelVersion, dataset: Dataset) -> None:
-    classes = version.spec.get("classes", [])
-    if classes and not compare_classes(dataset.classes, classes).usable:
-        here, there = ", ".join(dataset.classes[:3]), ", ".join(classes[:3])
-        message = f"The data set's classes ({here} …) and the model's ({there} …) have none in common."
-        raise FieldError("dataset_id", message)
 
 
 def _split(session: Session, dataset: Dataset, name: str, field: str) -> DatasetSplit:
@@ -232,10 +229,7 @@ def _params(name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encoder(text: str) -> str:
-    name = text.strip() or get_settings().encoder
-    if name in {"scenes", "given", "penultimate"} or name.startswith(("open_clip:", "local-dir:")):
-        return name
-    raise FieldError("encoder", f"There is no encoder “{name}”. Use {ENCODER_FORMS}.")
+    return text.strip() or get_settings().encoder
 
 
 def _name(session: Session, parts: Parts) -> str:

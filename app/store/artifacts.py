@@ -75,6 +75,26 @@ class ArtifactStore:
             self._publish(folder, path)
         return path
 
+    def names(self, key: str) -> frozenset[str]:
+        """The names of the artifact's files, without fetching them; none when it is not there."""
+        path = self._path(key)
+        if self._mirror and not path.is_dir():
+            return self._mirror.names(key)
+        return frozenset(_files(path))
+
+    def read(self, key: str, name: str) -> bytes:
+        """Return one file of the artifact, without fetching the others.
+
+        Raises:
+            NotFound: there is no such artifact, or it holds no such file.
+        """
+        if name not in self.names(key):
+            raise NotFound(f"The stored result {key} is not there; run its stage again.")
+        path = self._path(key)
+        if self._mirror and not path.is_dir():
+            return self._mirror.read(key, name)
+        return (path / name).read_bytes()
+
     @contextmanager
     def write(self, key: str) -> Iterator[Path]:
         """Yield an empty folder; publish it under `key` when the block ends, drop it when the block raises.

@@ -11,17 +11,24 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from app.errors import StorageFull
 
+if TYPE_CHECKING:
+    import numpy as np
+
 PARTIAL = ".partial"
+NO_SPACE = (
+    "No space is left where Faultline stores its files; nothing was half written. Free some space, then try again."
+)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+_NUMPY_FULL = re.compile(r"\d+ requested and \d+ written|Not enough free space to write")
 
 
 def is_full(error: OSError) -> bool:
-    """Whether `error` says that no space is left; `numpy.save` reports a short write without an errno."""
-    return error.errno in _FULL or bool(_SHORT_WRITE.search(str(error)))
+    """Whether `error` says that no space is left; `numpy.save` says it without an errno."""
+    return error.errno in _FULL or bool(_NUMPY_FULL.search(str(error)))
 
 
 @contextmanager
@@ -31,11 +38,22 @@ def storage_errors() -> Iterator[None]:
         yield
     except OSError as error:
         if is_full(error):
-            raise StorageFull(
-                "No space is left where Faultline stores its files; nothing was half written. "
-                "Free some space, then try again."
-            ) from error
+            raise StorageFull(NO_SPACE) from error
         raise
+
+
+def new_array(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.float32]]:
+    """Make a .npy file of float32 and map it for writing, its space reserved: a full disk would else kill the process.
+
+    Raises:
+        OSError: no space is left.
+    """
+    import numpy as np  # noqa: PLC0415 - the store is imported where no array is needed
+
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    with path.open("r+b") as target:
+        os.posix_fallocate(target.fileno(), 0, max(path.stat().st_size, 1))
+    return array
 
 
 def sync_file(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +20,14 @@ def labels(folder: Path) -> NDArray[np.int32]:
     found: NDArray[np.int32] = column.to_numpy().astype(np.int32)
     found.flags.writeable = False
     return found
+
+
+def example_ids(folder: Path, start: int, stop: int, batch: int = 16_384) -> Iterator[list[str]]:
+    """Yield the ids of the rows [start, stop) of the data set in `folder`, part by part."""
+    filters = [("row", ">=", start), ("row", "<", stop)]
+    column = pq.read_table(folder / MANIFEST, columns=["example_id"], filters=filters).column("example_id")
+    for begin in range(0, len(column), batch):
+        yield column.slice(begin, batch).to_pylist()
 
 
 def rows_of_class(folder: Path, label: int, start: int, stop: int, after: int, limit: int) -> list[int]:

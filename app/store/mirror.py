@@ -51,8 +51,13 @@ class Mirror:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             self._fs.get_file(f"{self._folder(key)}/{marker['writer']}/{name}", str(target / name))
 
-    def read(self, key: str, name: str, start: int, stop: int) -> bytes:
-        """Fetch the bytes [start, stop) of one file of `key`."""
+    def names(self, key: str) -> frozenset[str]:
+        """Names of the files of `key`; none where no whole folder lies there."""
+        marker = self._marker(key)
+        return frozenset(marker["files"]) if marker else frozenset()
+
+    def read(self, key: str, name: str, start: int | None = None, stop: int | None = None) -> bytes:
+        """Fetch one file of `key`, or its bytes [start, stop)."""
         path = f"{self._folder(key)}/{self._require(key)['writer']}/{name}"
         return bytes(self._fs.cat_file(path, start=start, end=stop))
 

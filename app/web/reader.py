@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 
 from app.audits.base import Subject
-from app.audits.pieces import Thumb
+from app.audits.pieces import Marks, Thumb
 from app.errors import NotFound
 from app.services.membership import scores_of
 from app.store.models import AuditRun, Dataset, Finding, ModelVersion
 from app.store.places import get_artifacts
-from app.store.repositories import findings, queries
+from app.store.repositories import findings, marks, queries
 from app.store.score_reader import ScoreReader
 
 _PAGES = {
@@ -104,6 +104,14 @@ class LiveReader:
             text=text or (taken if wrong else ""),
             wrong=wrong,
         )
+
+    def marks(self, finding_ids: Sequence[int]) -> dict[int, Marks]:
+        """Return the tags of findings and who is to look at them."""
+        tags = marks.tags(self.session, findings.SUBJECT, self.run_id, finding_ids)
+        given = marks.assigned(self.session, findings.SUBJECT, finding_ids)
+        return {
+            id_: Marks(tags.get(id_, []), given[id_].user if id_ in given else "") for id_ in tags.keys() | given.keys()
+        }
 
     def class_name(self, index: int | None) -> str:
         """Return a class's name."""

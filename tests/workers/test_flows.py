@@ -221,7 +221,7 @@ def test_a_data_set_without_images_is_refused(run: AuditRun, monkeypatch: pytest
         (folder / "packs.json").write_text("[]")
     with transaction() as session:
         session.get_one(Dataset, run.dataset_id).artifact_key = "ingest-1-bare"
-    assert ended(run)[0].error.startswith("The data set has no images")
+    assert ended(run)[0].error.startswith("“d” has no images")
 
 
 def test_a_hidden_penultimate_layer_is_refused(run: AuditRun, monkeypatch: pytest.MonkeyPatch) -> None:

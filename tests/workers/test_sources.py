@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.loaders.models.predictions_ids import hashed
+from app.services import keys
 from app.store.models import AuditRun, Dataset, ModelVersion
 from app.store.places import get_artifacts
-from app.store.repositories import jobs
+from app.store.repositories import jobs, registry
 from app.store.session import reading, transaction
 from tests.workers import build
 from workers import warm
@@ -83,6 +85,10 @@ def test_predictions_and_given_embeddings_need_neither_model_nor_encoder(home: P
     assert (version.status, version.error) == ("succeeded", "")
     assert (run.status, run.error) == ("succeeded", "")
     assert run.summary["card"]["accuracy"]["k"] == 3
+    with reading() as session:
+        (file,) = registry.checkpoints(session, version.id)
+    known = np.load(get_artifacts().local(keys.prediction_ids_key(file.sha256)) / "ids.npy")
+    assert known.tolist() == sorted(hashed(IDS).tolist())
     assert run.summary["card"]["calibration"]["bins"][0]["confidence"] == pytest.approx(0.7, abs=1e-5)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
+import resource
 import sys
 import traceback
 from collections.abc import Callable
@@ -59,7 +61,7 @@ def _answer(request: dict[str, Any], answers: BinaryIO) -> None:
 
 
 def _outcome(request: dict[str, Any], progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    from app.errors import UserError  # noqa: PLC0415 - the first request pays, not the start
+    from app.errors import StorageFull, UserError  # noqa: PLC0415 - the first request pays, not the start
 
     try:
         result = resolve(request["function"])(request["payload"], progress)
@@ -68,10 +70,27 @@ def _outcome(request: dict[str, Any], progress: Callable[[dict[str, Any]], None]
         return {"type": "user", "message": error.message}
     except MemoryError as error:
         return {"type": "memory", "message": str(error)}
+    except StorageFull as error:
+        return {"type": "full", "message": error.message}
+    except OSError as error:
+        return _failed_file(error) or _failed(error)
     except Exception as error:  # whatever untrusted work raises is an answer, not the end of the child
-        traceback.print_exc()
-        return {"type": "failed", "message": f"{type(error).__name__}: {error}"[:2000]}
+        return _failed(error)
     return {"type": "result", "result": result}
+
+
+def _failed(error: Exception) -> dict[str, Any]:
+    traceback.print_exception(error)
+    return {"type": "failed", "message": f"{type(error).__name__}: {error}"[:2000]}
+
+
+def _failed_file(error: OSError) -> dict[str, Any] | None:
+    from app.store.durable import NO_SPACE, is_full  # noqa: PLC0415
+
+    if error.errno == errno.EFBIG:
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0] / 2**30
+        return {"type": "user", "message": f"It would write a file of more than {limit:.3g} GiB, which is the limit."}
+    return {"type": "full", "message": NO_SPACE} if is_full(error) else None
 
 
 def resolve(function: str) -> Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import signal
 import subprocess
 import threading
@@ -13,7 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from app.errors import UserError
+from app.errors import FaultlineError, StorageFull, UserError
+from app.store.durable import NO_SPACE
 from workers.sandbox import process
 from workers.sandbox.channel import Channel
 from workers.sandbox.child import PREFIXES
@@ -22,6 +24,8 @@ from workers.sandbox.limits import Limits
 from workers.sandbox.watch import Watch
 
 _POLL_SECONDS = 0.05
+_NEARLY_FULL = 2**20
+"""Free bytes below which a mapped file that could not grow (SIGBUS) means a full disk."""
 Progress = Callable[[dict[str, Any]], None]
 
 
@@ -80,6 +84,7 @@ class Sandbox:
         Raises:
             UserError: raised by the function, with its message.
             SandboxTimeout, SandboxMemory, SandboxCancelled: a bound was passed; the child was killed.
+            StorageFull: there was no space for what the function writes.
             SandboxFailed: the function raised anything else.
             SandboxCrashed: the child died.
         """
@@ -140,7 +145,7 @@ class Sandbox:
                 raise self._death(watch, channel)
             watch.check()
 
-    def _death(self, watch: Watch, channel: Channel) -> SandboxError:
+    def _death(self, watch: Watch, channel: Channel) -> FaultlineError:
         assert self._child is not None
         try:
             code = self._child.wait(timeout=5)
@@ -148,6 +153,8 @@ class Sandbox:
             return SandboxCrashed("The sandboxed process closed its pipe.", channel.tail)
         if code == -signal.SIGKILL and watch.peak_bytes > self._limits.memory_bytes // 2:
             return SandboxMemory("The machine ran out of memory and the process was killed.", channel.tail)
+        if code == -signal.SIGBUS and shutil.disk_usage(self.folder).free < _NEARLY_FULL:
+            return StorageFull(NO_SPACE)
         how = f"with exit code {code}" if code >= 0 else f"by signal {signal.Signals(-code).name}"
         return SandboxCrashed(f"The sandboxed process died {how} in the middle of the work.", channel.tail)
 
@@ -174,6 +181,8 @@ def _read(
         raise UserError(text)
     if kind == "memory":
         raise SandboxMemory(f"It ran out of memory. {text}".strip(), channel.tail)
+    if kind == "full":
+        raise StorageFull(text)
     if kind == "failed":
         raise SandboxFailed(text, channel.tail)
     if kind == "result" and isinstance(message.get("result"), dict):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from app.errors import UserError
 from app.services import keys
 from app.store.artifacts import artifact_key
+from app.store.durable import new_array
 from app.store.places import get_artifacts
 from workers.run_plan import RunPlan, load_run
 from workers.work import Work
@@ -70,7 +71,7 @@ def _join(target: Path, stage: str, base: dict[str, Any], shards: Ranges, aside:
             return np.ones(n, bool)
         part: NDArray[np.float32] = np.load(path, mmap_mode="r")
         if out is None:
-            out = np.lib.format.open_memmap(target, mode="w+", dtype=np.float32, shape=(n, part.shape[1]))
+            out = new_array(target, (n, part.shape[1]))
         out[start - origin : stop - origin] = part
         there[start - origin : stop - origin] = np.isfinite(part).all(axis=1)
     return there

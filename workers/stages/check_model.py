@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from app.errors import UserError
+from app.loaders.models.predictions_ids import IDS_FILE
 from app.loaders.models.spec import Inspection, ModelSpec
 from app.services import keys
 from app.settings import get_settings
@@ -17,11 +18,12 @@ from app.store.places import get_artifacts, get_blobs
 from app.store.repositories import subjects
 from app.store.session import reading, transaction
 from workers import warm
-from workers.sandbox import Sandbox
+from workers.sandbox import Sandbox, load_array
 from workers.work import Work
 
 INSPECT = "app.loaders.models.inspect:inspect_file"
 SMOKE = "app.loaders.models.smoke:smoke"
+LIST_IDS = "app.loaders.models.predictions_ids:list_ids"
 SAMPLE = 256
 """Images of the smoke run, spread evenly over the split."""
 
@@ -55,11 +57,13 @@ def inspect(work: Work) -> dict[str, Any]:
 
 
 def smoke(work: Work) -> dict[str, Any]:
-    """Run the model on images of the data set that its owner names, or on noise; a table of predictions needs none."""
+    """Run the model on images of the data set that its owner names, or on noise; a table is only read."""
     work.begin(1)
     version, checkpoints = _load(work)
     spec = ModelSpec.model_validate(version.spec)
-    if spec.format != "predictions":
+    if spec.format == "predictions":
+        _keep_ids(work, checkpoints[-1], spec)
+    else:
         sample = _sample(version)
         report = _run(work, checkpoints[-1], version, sample)
         _write(work, checkpoints, _settled(version, spec, report, sample), {"smoke": report})
@@ -81,6 +85,22 @@ def _run(work: Work, checkpoint: Checkpoint, version: ModelVersion, sample: Samp
         return child.request(SMOKE, payload, timeout=seconds, should_stop=work.stopped)
     finally:
         warm.drop(child)
+
+
+def _keep_ids(work: Work, checkpoint: Checkpoint, spec: ModelSpec) -> None:
+    """Store which examples a table speaks of, so that an audit of others can be refused before it is queued."""
+    key, store, file = keys.prediction_ids_key(checkpoint.sha256), get_artifacts(), get_blobs().local(checkpoint.sha256)
+    child = warm.new_sandbox([file], "cpu")
+    try:
+        output = child.folder / "out"
+        payload = {"file": str(file), "output": str(output), "classes": list(spec.classes)}
+        answer = child.request(LIST_IDS, payload, should_stop=work.stopped)
+        ids = load_array(output, IDS_FILE, (int(answer["ids"]),), "uint64")
+        with store.write(key) as folder:
+            np.save(folder / IDS_FILE, ids)
+    finally:
+        warm.drop(child)
+    work.log(f"The table has predictions for {len(ids):,} examples")
 
 
 def _pack(child: Sandbox, sample: Sample) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from app.audits.base import Action, AuditKind, StageSpec
 from app.audits.slices.page import panels
 from app.audits.slices.page_answer import answer
 from app.audits.slices.page_cards import cards, report_rows
+from app.audits.slices.parts_schema import PartsPayload
 from app.audits.slices.schema import (
     ClimbPayload,
     HypothesisPayload,
@@ -36,6 +37,7 @@ AUDIT = AuditKind(
         Action("hypothesis", "Test a hypothesis", HypothesisPayload, "app.audits.slices.actions:hypothesis"),
         Action("climb", "Find more like these", ClimbPayload, "app.audits.slices.actions:climb", False),
         Action("remeasure", "Measure a slice", RemeasurePayload, "app.audits.slices.actions:remeasure"),
+        Action("parts", "Propose parts of a slice", PartsPayload, "app.audits.slices.parts:parts", False),
         Action("neighbours", "Nearest images", NeighboursPayload, "app.audits.slices.actions:neighbours", False),
     ),
 )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from app.audits.base import ActionResult, Inputs
 from app.audits.slices.caption import Captioner
 from app.audits.slices.measure import Candidate, measure, rate
-from app.audits.slices.rows import BLOCK, Ints, Rows, load
+from app.audits.slices.rows import Ints, Rows, load
 from app.audits.slices.schema import (
     ClimbAnswer,
     ClimbPayload,
@@ -23,13 +24,13 @@ from app.audits.slices.schema import (
     Rate,
     RemeasurePayload,
 )
-from app.numerics.ranking import marked_direction, rank_scores, top_share
+from app.audits.slices.similar import similarity
+from app.numerics.ranking import marked_direction
 from app.numerics.significance import slice_excess_p_value
 
 SHOWN = 48
 MOST_OVERLAPS = 5
 MOST_TRAINED = 2_000
-Floats = NDArray[np.float32]
 
 
 def hypothesis(inputs: Inputs, payload: HypothesisPayload) -> ActionResult:
@@ -42,10 +43,10 @@ def hypothesis(inputs: Inputs, payload: HypothesisPayload) -> ActionResult:
     """
     rows = load(inputs, inputs.earlier["slices"])
     pool = _pool(rows, payload.class_index)
-    picked = np.array(payload.rows, dtype=np.int64)
+    picked = _known(rows, payload.rows)
     move = _sentence_move(inputs, rows, payload) if payload.sentence.strip() else _picked_move(rows, pool, picked)
-    scores = _scores(rows, pool, move)
-    member = top_share(torch.from_numpy(scores), payload.share).numpy()
+    found = similarity(rows, inputs.earlier["slices"], pool, move)
+    member = found.members(payload.share)
     tested = ~rows.fit[pool] & ~np.isin(pool, picked)
     inside, outside = pool[tested & member], pool[tested & ~member]
     p = _excess(rows, inside, outside)
@@ -53,8 +54,8 @@ def hypothesis(inputs: Inputs, payload: HypothesisPayload) -> ActionResult:
         inside=_rate(rows, inside),
         outside=_rate(rows, outside),
         p_value=p,
-        rows=_best(inside, scores[tested & member]),
-        overlap=_overlaps(inputs, inside),
+        rows=found.closest(SHOWN, tested & member)[0].tolist(),
+        overlap=_overlaps(inputs, inside, len(rows.labels)),
         sentence=payload.sentence.strip(),
     )
     return ActionResult(answer.model_dump(mode="json"), p_value=p)
@@ -64,15 +65,13 @@ def climb(inputs: Inputs, payload: ClimbPayload) -> ActionResult:
     """Re-rank the rows by a ridge regression on the marks; without outside marks a sample of the pool stands in."""
     rows = load(inputs, inputs.earlier["slices"])
     pool = _pool(rows, payload.class_index)
-    inside, outside = (np.array(marks, dtype=np.int64) for marks in (payload.inside, payload.outside))
-    marked = np.concatenate([inside, outside])
-    unmarked = np.setdiff1d(pool, marked)
+    inside, outside = (_known(rows, marks) for marks in (payload.inside, payload.outside))
+    unmarked = pool[~np.isin(pool, np.concatenate([inside, outside]))]
     if not len(outside):
         outside = np.random.default_rng(inputs.seed).permutation(unmarked)[:MOST_TRAINED]
     weights = marked_direction(rows.features(inside), rows.features(outside))
-    scores = _scores(rows, unmarked, weights)
-    order = np.argsort(-scores, kind="stable")[: payload.top]
-    answer = ClimbAnswer(rows=unmarked[order].tolist(), scores=scores[order].tolist())
+    closest, scores = similarity(rows, inputs.earlier["slices"], unmarked, weights).closest(payload.top)
+    answer = ClimbAnswer(rows=closest.tolist(), scores=scores.tolist())
     return ActionResult(answer.model_dump(mode="json"))
 
 
@@ -89,17 +88,32 @@ def remeasure(inputs: Inputs, payload: RemeasurePayload) -> ActionResult:
 
 
 def neighbours(inputs: Inputs, payload: NeighboursPayload) -> ActionResult:
-    """Find the nearest images of the split in the encoder's space."""
+    """Find the nearest of all audited images, or of one class, in the encoder's space."""
     rows = load(inputs, inputs.earlier["slices"])
-    pool = np.flatnonzero(rows.audited & (np.arange(len(rows.labels)) != payload.position))
-    scores = _scores(rows, pool, rows.features(np.array([payload.position]))[0])
-    order = np.argsort(-scores, kind="stable")[: payload.top]
-    answer = NeighboursAnswer(rows=pool[order].tolist(), scores=scores[order].tolist())
+    own = _known(rows, [payload.position])
+    pool = _pool(rows, payload.class_index)
+    pool = pool[pool != payload.position]
+    found = similarity(rows, inputs.earlier["slices"], pool, rows.features(own)[0])
+    closest, scores = found.closest(payload.top)
+    answer = NeighboursAnswer(rows=closest.tolist(), scores=scores.tolist(), compared=len(pool))
     return ActionResult(answer.model_dump(mode="json"))
 
 
 def _pool(rows: Rows, class_index: int | None) -> Ints:
     return np.flatnonzero(rows.audited) if class_index is None else rows.of_class(class_index)
+
+
+def _known(rows: Rows, positions: Sequence[int]) -> Ints:
+    """Return positions that people named.
+
+    Raises:
+        ValueError: one lies outside of the split.
+    """
+    named = np.array(positions, dtype=np.int64)
+    outside = named[(named < 0) | (named >= len(rows.labels))]
+    if len(outside):
+        raise ValueError(f"There is no image {outside[0]:,}: the split has {len(rows.labels):,}, counted from 0.")
+    return named
 
 
 def _sentence_move(inputs: Inputs, rows: Rows, payload: HypothesisPayload) -> Tensor:
@@ -116,13 +130,6 @@ def _picked_move(rows: Rows, pool: Ints, picked: Ints) -> Tensor:
     return rows.features(picked).mean(0) - rows.features(np.sort(sample)).mean(0)
 
 
-def _scores(rows: Rows, positions: Ints, direction: Tensor) -> Floats:
-    """Cosine of every row with a direction, block by block: float32 [m]."""
-    blocks = (positions[i : i + BLOCK] for i in range(0, len(positions), BLOCK))
-    parts = [rank_scores(rows.features(block), direction).cpu().numpy() for block in blocks]
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
-
-
 def _excess(rows: Rows, inside: Ints, outside: Ints) -> float:
     wrong = ~rows.correct
     k, rest = int(wrong[inside].sum()), int(wrong[outside].sum())
@@ -133,18 +140,17 @@ def _rate(rows: Rows, positions: Ints) -> Rate:
     return rate(int((~rows.correct[positions]).sum()), len(positions))
 
 
-def _best(positions: Ints, scores: Floats) -> list[int]:
-    return [int(p) for p in positions[np.argsort(-scores, kind="stable")[:SHOWN]]]
-
-
-def _overlaps(inputs: Inputs, inside: Ints) -> list[OverlapWith]:
-    """Known slices by the share of the answer's rows that they hold."""
+def _overlaps(inputs: Inputs, inside: Ints, total: int) -> list[OverlapWith]:
+    """Known slices by the share of the answer's rows that they hold; `total` rows are in the split."""
     table = pq.read_table(inputs.earlier["slices"] / "candidates.parquet", columns=["key", "rows", "evidence"])
-    if not len(inside):
+    table = table.filter(pc.equal(table["evidence"], "confirmed"))
+    if not len(inside) or not len(table):
         return []
-    found = []
-    for key, members, evidence in zip(*(table.column(i).to_pylist() for i in range(3)), strict=True):
-        share = float(np.isin(inside, members).mean())
-        if evidence == "confirmed" and share > 0:
-            found.append(OverlapWith(key=key, title=key, share=share))
-    return sorted(found, key=lambda o: -o.share)[:MOST_OVERLAPS]
+    answered = np.zeros(total, bool)
+    answered[inside] = True
+    members = table["rows"].combine_chunks()
+    owner = np.repeat(np.arange(len(table)), members.value_lengths().to_numpy())
+    shares = np.bincount(owner, answered[members.flatten().to_numpy()], len(table)) / len(inside)
+    best = np.argsort(-shares, kind="stable")[:MOST_OVERLAPS]
+    keys = table["key"].to_pylist()
+    return [OverlapWith(key=keys[i], title=keys[i], share=float(shares[i])) for i in best if shares[i] > 0]

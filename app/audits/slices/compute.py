@@ -14,6 +14,7 @@ from app.audits.slices.propose import PROPOSERS
 from app.audits.slices.ranking import Measured
 from app.audits.slices.rows import Rows, prepare
 from app.audits.slices.schema import ClassSummary, MethodSummary, Params, SliceMetrics, SlicesSummary
+from app.audits.slices.similar import LENGTHS, row_lengths
 from app.audits.slices.strength import Directions, fit_directions
 from app.numerics.caption_choice import group_direction
 
@@ -31,6 +32,7 @@ def find(inputs: Inputs) -> Result:
         scores=_columns(rows, directions),
         details={
             **rows.details(),
+            LENGTHS: row_lengths(rows),
             "decision": directions.decision,
             "class_directions": directions.weights.numpy(),
             **_slice_cuts(rows, candidates),

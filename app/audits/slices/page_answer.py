@@ -11,6 +11,7 @@ from app.audits.base import Panel, RunReader, Subject
 from app.audits.pieces import Estimate, Link, Thumb
 from app.audits.slices.page_cards import estimate, pictures
 from app.audits.slices.page_words import rate_words, small
+from app.audits.slices.parts_schema import PartsAnswer
 from app.audits.slices.schema import ClimbAnswer, HypothesisAnswer
 
 SHOWN = 36
@@ -50,6 +51,30 @@ class Climb(BaseModel):
     items: list[MarkedThumb]
 
 
+class ShownPart(BaseModel):
+    """A part of a proposed split."""
+
+    n: int
+    fit: int
+    confirm: int
+    items: list[Thumb] = Field(description="The fit images nearest to its centre.")
+
+
+class ShownSplit(BaseModel):
+    """A proposed split."""
+
+    count: int
+    separation: float = Field(description="How clearly the parts lie apart, in [0, 1].")
+    parts: list[ShownPart]
+
+
+class Parts(BaseModel):
+    """Splits of a slice to choose from, the clearest first."""
+
+    finding_id: int
+    splits: list[ShownSplit]
+
+
 def answer(action: str, result: Mapping[str, Any], reader: RunReader) -> Panel | None:
     """Return the panel that shows a worker's answer; none for questions that have no page."""
     if action == "hypothesis":
@@ -57,7 +82,29 @@ def answer(action: str, result: Mapping[str, Any], reader: RunReader) -> Panel |
         return Panel("slices-hypothesis", "Answer", "slices/hypothesis.html", shown)
     if action == "climb":
         return Panel("slices-climb", "Most like your marks", "slices/climb.html", _climb(result, reader))
+    if action == "parts":
+        return Panel("slices-parts", "Proposed parts", "slices/parts.html", parts(result, reader))
     return None
+
+
+def parts(result: Mapping[str, Any], reader: RunReader) -> Parts:
+    """Return the proposed splits, the clearest first."""
+    found = PartsAnswer.model_validate(result)
+    ranked = sorted(zip(found.counts, found.proposals, strict=True), key=lambda entry: entry[0] != found.best)
+    return Parts(
+        finding_id=found.finding_id,
+        splits=[
+            ShownSplit(
+                count=count,
+                separation=proposal.separation,
+                parts=[
+                    ShownPart(n=part.n, fit=part.fit, confirm=part.confirm, items=pictures(reader, part.exemplars))
+                    for part in proposal.parts
+                ],
+            )
+            for count, proposal in ranked
+        ],
+    )
 
 
 def hypothesis(found: HypothesisAnswer, reader: RunReader) -> Hypothesis:

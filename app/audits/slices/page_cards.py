@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.audits.base import RunReader, Subject
-from app.audits.pieces import Estimate, SliceCard, Thumb
+from app.audits.pieces import Estimate, Marks, SliceCard, Thumb
 from app.audits.slices.page_words import note_words
 from app.audits.slices.schema import Rate, SliceMetrics
 
 CARD_THUMBS = 6
 REPORT_HARD = 12
+UNMARKED = Marks([], "")
 
 
 def estimate(rate: Rate) -> Estimate:
@@ -29,8 +30,11 @@ def cards(reader: RunReader, findings: Sequence[Any]) -> list[SliceCard]:
     metrics = [measured(finding) for finding in findings]
     wanted = [m.hard_rows[:CARD_THUMBS] if m else [] for m in metrics]
     seen = dict(_numbered(reader, [row for rows in wanted for row in rows]))
+    marks = reader.marks([finding.id for finding in findings])
     return [
-        _card(reader, finding, m, [seen[row] for row in rows if row in seen])
+        _card(reader, finding, m, [seen[row] for row in rows if row in seen]).model_copy(
+            update=marks.get(finding.id, UNMARKED)._asdict()
+        )
         for finding, m, rows in zip(findings, metrics, wanted, strict=True)
     ]
 

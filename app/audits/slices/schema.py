@@ -222,6 +222,7 @@ class NeighboursPayload(BaseModel):
     """An image whose nearest neighbours are wanted."""
 
     position: int = Field(ge=0)
+    class_index: int | None = Field(None, description="Images of this class only; of all where empty.")
     top: int = Field(12, ge=1, le=100)
 
 
@@ -230,3 +231,4 @@ class NeighboursAnswer(BaseModel):
 
     rows: list[int]
     scores: list[float] = Field(description="Cosine similarity of the standardised embeddings, in [−1, 1].")
+    compared: int = Field(description="Images that were looked through: all of them, none left out.")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from app.loaders.datasets.arrange import Arranged
 from app.loaders.datasets.report import SplitCounts
+from app.store.durable import new_array
 
 MANIFEST = "manifest.parquet"
 INDEX = "index.npy"
@@ -42,7 +43,7 @@ def write_embeddings(output: Path, arrived: Path, order: NDArray[np.int64], dime
     """Write `embeddings.npy`, float32 [N, d], from the vectors in the order of arrival, a block at a time."""
     shape = (len(order), dimensions)
     source = np.memmap(arrived, np.float32, "r", shape=shape)
-    target = np.lib.format.open_memmap(output / EMBEDDINGS, "w+", np.float32, shape)
+    target = new_array(output / EMBEDDINGS, shape)
     for start in range(0, len(order), _GROUP_ROWS):
         target[start : start + _GROUP_ROWS] = source[order[start : start + _GROUP_ROWS]]
     target.flush()

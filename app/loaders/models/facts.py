@@ -12,7 +12,7 @@ from torch import Tensor
 
 from app.loaders.models.architectures import guess
 from app.loaders.models.metadata import extra_files, read_metadata
-from app.loaders.models.outputs import class_scores
+from app.loaders.models.outputs import BadOutput, class_scores
 from app.loaders.models.sniff import safetensors_header
 
 _SIZES = (224, 32, 28, 64, 96, 128, 160, 192, 256, 299, 384)
@@ -29,6 +29,8 @@ class Facts(TypedDict, total=False):
     sizes: tuple[tuple[int, int], ...]
     fixed_batch: int | None
     penultimate: bool
+    bad_output: str
+    """What is wrong with what the network returned, where it ran but returned no scores."""
 
 
 def of_safetensors(path: Path) -> Facts:
@@ -154,6 +156,9 @@ def _try(
         try:
             with torch.inference_mode():
                 scores = class_scores(run(torch.zeros(batch, channels, *size))[0], batch)
+        except BadOutput as error:
+            facts.setdefault("bad_output", error.message)
+            continue
         except Exception:  # noqa: S112 - a network may raise anything at a size that is not its own
             continue
         working.append(size)

@@ -85,7 +85,8 @@ def _warnings(kind: str, facts: Any, classes: tuple[str, ...], count: int | None
     if kind in _GRAPHS and not facts.get("penultimate", True):
         warnings.append("No linear layer was found at the end: penultimate features cannot be read.")
     if kind in _GRAPHS and count is None:
-        warnings.append("The network returned no matrix of class scores at the usual input sizes.")
+        unknown = "The network runs at none of the usual input sizes: say which one it takes."
+        warnings.append(facts.get("bad_output", unknown))
     if classes and count is not None and len(classes) != count:
         warnings.append(f"The file names {len(classes)} classes, but the network has {count} outputs.")
     if (batch := facts.get("fixed_batch")) is not None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from app.errors import UserError
 
+_RIGHT = "Save a network whose forward returns the class scores alone: wrap it in a module that picks them."
 _PREFERRED_KEYS = ("logits", "output", "out", "pred", "scores", "probabilities")
 
 
@@ -23,12 +24,22 @@ def class_scores(raw: Any, rows: int, classes: int | None = None) -> Tensor:
     Raises:
         BadOutput: none, several, or a C that is not `classes`.
     """
-    candidates = [matrix for matrix in map(_as_matrix, _tensors(raw)) if _fits(matrix, rows)]
+    return find_scores(raw, rows, classes)[1]
+
+
+def find_scores(raw: Any, rows: int, classes: int | None = None) -> tuple[str, Tensor]:
+    """Return the place of the scores in what the network returned (empty: it is the scores), and the scores.
+
+    Raises:
+        BadOutput: as `class_scores`.
+    """
+    named = [(place, _as_matrix(tensor)) for place, tensor in _tensors(raw)]
+    candidates = [(place, matrix) for place, matrix in named if _fits(matrix, rows)]
     if classes is not None and len(candidates) > 1:
-        candidates = [matrix for matrix in candidates if matrix.shape[1] == classes] or candidates
+        candidates = [found for found in candidates if found[1].shape[1] == classes] or candidates
     if len(candidates) != 1:
-        raise BadOutput(_complaint(raw, rows, len(candidates)))
-    scores = candidates[0]
+        raise BadOutput(_complaint(raw, rows, [place for place, _ in candidates]))
+    place, scores = candidates[0]
     if scores.shape[1] == 1:
         raise BadOutput(
             "The network has a single output. Faultline audits classifiers with one output per class: for two "
@@ -36,7 +47,14 @@ def class_scores(raw: Any, rows: int, classes: int | None = None) -> Tensor:
         )
     if classes is not None and scores.shape[1] != classes:
         raise BadOutput(f"The network has {scores.shape[1]} outputs, but {classes} classes are named.")
-    return scores.float()
+    return place, scores.float()
+
+
+def wrapping(raw: Any, place: str) -> str:
+    """Say what a network returns around its scores, and what would be right; empty where it returns them alone."""
+    if not place:
+        return ""
+    return f"The network returns {_describe(raw)}. {place} is taken as the class scores. {_RIGHT}"
 
 
 def check_finite(scores: Tensor) -> Tensor:
@@ -74,16 +92,17 @@ def to_logits(scores: Tensor) -> Tensor:
     return scores.clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
-def _tensors(raw: Any) -> list[Tensor]:
+def _tensors(raw: Any, place: str = "") -> list[tuple[str, Tensor]]:
+    """All tensors with their places in words."""
     if isinstance(raw, Tensor):
-        return [raw]
+        return [(place, raw)]
     if isinstance(raw, Mapping):
         for key in _PREFERRED_KEYS:
             if isinstance(raw.get(key), Tensor):
-                return [raw[key]]
-        return [value for value in raw.values() if isinstance(value, Tensor)]
+                return [(f"The entry {key!r}", raw[key])]
+        return [(f"The entry {key!r}", value) for key, value in raw.items() if isinstance(value, Tensor)]
     if isinstance(raw, (tuple, list)):
-        return [tensor for item in raw for tensor in _tensors(item)]
+        return [found for i, item in enumerate(raw) for found in _tensors(item, f"Entry {i + 1}")]
     return []
 
 
@@ -97,11 +116,13 @@ def _fits(tensor: Tensor, rows: int) -> bool:
     return tensor.ndim == 2 and tensor.shape[0] == rows and tensor.is_floating_point()
 
 
-def _complaint(raw: Any, rows: int, found: int) -> str:
+def _complaint(raw: Any, rows: int, places: list[str]) -> str:
     wanted = f"one matrix of scores with a row for each of the {rows} images"
-    if found > 1:
-        return f"The network returns {found} matrices that could be the class scores; it should return {wanted}."
-    return f"The network should return {wanted}; it returned {_describe(raw)}."
+    if len(places) > 1:
+        said = f"The network returns {_describe(raw)}: {len(places)} matrices that could be the class scores"
+    else:
+        said = f"The network returned {_describe(raw)}"
+    return f"{said}; it should return {wanted}. {_RIGHT}"
 
 
 def _describe(raw: Any) -> str:

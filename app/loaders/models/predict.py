@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.loaders.decoding import Batch, pace
 from app.loaders.images import MAX_PIXELS
-from app.loaders.models.packed import Batch, PackedImages, decoded_batches
+from app.loaders.models.packed import PackedImages, prepared_batches
 from app.loaders.models.preprocess import to_input
 from app.loaders.models.runtime import LoadedModel, load_model
 from app.loaders.models.spec import ModelSpec
@@ -35,7 +35,6 @@ class ShardRequest(BaseModel):
     batch_size: int = Field(64, ge=1)
     device: str = "auto"
     dtype: str = "auto"
-    threads: int = Field(0, ge=0, description="Decoding threads; 0: one per core.")
     max_pixels: int = MAX_PIXELS
 
 
@@ -85,8 +84,7 @@ def cached_model(file: Path, spec: ModelSpec, device: str, dtype: str) -> Loaded
 
 def _batches(images: PackedImages, request: ShardRequest, model: LoadedModel) -> Iterator[Batch]:
     size = model.fixed_batch or request.batch_size
-    threads = request.threads or os.cpu_count() or 1
-    return decoded_batches(images, request.spec.preprocessing, size, threads, request.max_pixels)
+    return prepared_batches(images, request.spec.preprocessing, size, pace(model.device), request.max_pixels)
 
 
 class _Writer:

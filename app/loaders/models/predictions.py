@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.loaders.models.table import BadTable, Columns, read_columns, read_scores
+from app.store.durable import new_array
 
 _SUM_TOLERANCE = 0.01
 
@@ -126,7 +127,7 @@ class _Joined:
         if self.array is None:
             self.width = scores.shape[1]
             shape = (len(self.rows), self.width)
-            self.array = np.lib.format.open_memmap(self.path, mode="w+", dtype=np.float32, shape=shape)
+            self.array = new_array(self.path, shape)
             self.array[:] = np.nan
         if scores.shape[1] != self.width or classes not in (0, self.width):
             raise BadTable(f"The table has {scores.shape[1]} numbers a row where {classes or self.width} are due.")

@@ -27,6 +27,8 @@ class LoadedModel:
         self.spec, self.device, self.batch_size = spec, device, batch_size
         self._backend = backend
         self._fixed = backend.fixed_batch
+        self.wrapping = ""
+        """What the network returns around its scores, and what would be right; empty where it returns them alone."""
 
     @property
     def fixed_batch(self) -> int | None:
@@ -116,7 +118,9 @@ class LoadedModel:
 
     def _scores(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         raw, features = self._backend.run(images)
-        return outputs.class_scores(raw, len(images), len(self.spec.classes) or None), features
+        place, scores = outputs.find_scores(raw, len(images), len(self.spec.classes) or None)
+        self.wrapping = outputs.wrapping(raw, place)
+        return scores, features
 
     def _recover(self, error: BaseException, rows: int) -> None:
         """Halve the batch after running out of memory; anything else, or a batch of one, goes up."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +13,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import UserError
+from app.loaders.decoding import pace
 from app.loaders.images import MAX_PIXELS
 from app.loaders.models import outputs
 from app.loaders.models.explain import Search, Tried, count_right, proposal
-from app.loaders.models.packed import PackedImages, decoded_batches
+from app.loaders.models.packed import PackedImages, prepared_batches
 from app.loaders.models.predict import cached_model
 from app.loaders.models.preprocess import to_input
 from app.loaders.models.runtime import LoadedModel
@@ -75,7 +75,7 @@ def smoke(payload: dict[str, Any], progress: Callable[[dict[str, Any]], None]) -
     outputs.check_finite(scores)
     found = "probabilities" if outputs.are_probabilities(scores) else "logits"
     report = _shapes(request, model, scores, features) | {"outputs": found, "unreadable": sample.unreadable}
-    report["warnings"] = _warnings(request, scores, found)
+    report["warnings"] = _warnings(request, model, scores, found)
     report["predictions"] = _first_predictions(request.spec, sample.rows, scores, found)
     report["milliseconds"] = _milliseconds(model, sample.inputs(request.spec.preprocessing)[: request.batch_size])
     if request.labels:
@@ -130,8 +130,7 @@ class _Sample:
         if self._images is None:
             shape = (_SYNTHETIC, *steps.size, steps.channels)
             return np.random.default_rng(0).integers(0, 256, shape, np.uint8), {}
-        threads = os.cpu_count() or 1
-        batches = list(decoded_batches(self._images, steps, 64, threads, self._request.max_pixels))
+        batches = list(prepared_batches(self._images, steps, 64, pace(self._device), self._request.max_pixels))
         failures = {row: message for batch in batches for row, message in batch.failures.items()}
         return np.concatenate([batch.pixels for batch in batches]), failures
 
@@ -167,8 +166,8 @@ def _shapes(
     }
 
 
-def _warnings(request: SmokeRequest, scores: torch.Tensor, found: str) -> list[str]:
-    warnings = []
+def _warnings(request: SmokeRequest, model: LoadedModel, scores: torch.Tensor, found: str) -> list[str]:
+    warnings = [model.wrapping] if model.wrapping else []
     if found != request.spec.outputs:
         warnings.append(f"The outputs look like {found}, but {request.spec.outputs} are declared.")
     if len(scores) > 1 and bool((scores == scores[0]).all()):

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from app.audits.base import Subject
-from app.audits.pieces import Thumb
+from app.audits.pieces import Marks, Thumb
 from app.errors import NotFound
 from app.services.reports.schema import ReportContent, ReportFinding, ReportImage
 
@@ -40,6 +40,11 @@ class SnapshotReader:
         """Return the pictures that the snapshot holds, marked wrong or right."""
         found = (self._images.get(self.split_start + position) for position in positions)
         return [self._thumb(image) if image else None for image in found]
+
+    def marks(self, finding_ids: Sequence[int]) -> dict[int, Marks]:
+        """Return the findings' tags; whose work they are stays in the house."""
+        wanted = set(finding_ids)
+        return {found.id: Marks(found.tags, "") for found in self.content.findings if found.id in wanted}
 
     def link(self, subject: Subject) -> str:
         """Return nothing: a report leads nowhere but to itself."""

@@ -58,6 +58,7 @@ class ReportFinding(BaseModel):
     evidence: str
     origin: str
     metrics: dict[str, Any]
+    tags: list[str] = []
     verdicts: list[ReportVerdict] = []
     comments: list[ReportComment] = []
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -28,7 +28,9 @@ from app.store.images import DatasetImages
 from app.store.models import AuditRun, Dataset, Finding, Report, User
 from app.store.models.base import utcnow
 from app.store.places import get_artifacts, get_blobs
+from app.store.repositories import marks
 from app.store.repositories import reports as repository
+from app.store.repositories.findings import SUBJECT
 
 T = TypeVar("T")
 THUMBNAIL_BUDGET = 6_500_000
@@ -121,14 +123,21 @@ def _findings(session: Session, run: AuditRun) -> list[ReportFinding]:
         (row[0], ReportComment(author=row[1], text=row[2], created_at=row[3]))
         for row in repository.comments_on(session, ids)
     )
-    return [_finding(finding, verdicts.get(finding.id, []), comments.get(finding.id, [])) for finding in found]
+    tags = marks.tags(session, SUBJECT, run.id, ids)
+    return [
+        _finding(
+            finding,
+            tags=tags.get(finding.id, []),
+            verdicts=verdicts.get(finding.id, []),
+            comments=comments.get(finding.id, []),
+        )
+        for finding in found
+    ]
 
 
-def _finding(finding: Finding, verdicts: list[ReportVerdict], comments: list[ReportComment]) -> ReportFinding:
-    fields = {
-        name: getattr(finding, name) for name in ReportFinding.model_fields if name not in ("verdicts", "comments")
-    }
-    return ReportFinding(**fields, verdicts=verdicts, comments=comments)
+def _finding(finding: Finding, **said: Any) -> ReportFinding:
+    own = {name: getattr(finding, name) for name in ReportFinding.model_fields if name not in said}
+    return ReportFinding(**own, **said)
 
 
 def _queries(session: Session, run: AuditRun) -> list[ReportQuery]:

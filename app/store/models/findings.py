@@ -31,7 +31,7 @@ class Finding(Base):
     evidence: Mapped[str] = mapped_column(String(24))
     """confirmed or insufficient."""
     origin: Mapped[str] = mapped_column(String(24), default="audit")
-    """audit, hypothesis, lasso, merge or split."""
+    """audit, hypothesis, lasso, merge, split, extend or parts."""
     parents: Mapped[json_list]
     """Ids of the findings that this one was made from."""
     retired: Mapped[bool] = mapped_column(default=False)

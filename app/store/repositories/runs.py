@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from app.store.models import AuditRun, Dataset, Finding, Model, ModelVersion, Project, Stage, Verdict
+from app.store.repositories.findings import SUBJECT
 
 
 class Named(NamedTuple):
@@ -60,7 +61,7 @@ def page(
 
 def unreviewed(session: Session, project_ids: Sequence[int], limit: int = 8) -> list[Unreviewed]:
     """Return the newest finished runs with confirmed slices on which there is no verdict."""
-    judged = select(Verdict.id).where(Verdict.subject_type == "slice", Verdict.subject_id == Finding.id).exists()
+    judged = select(Verdict.id).where(Verdict.subject_type == SUBJECT, Verdict.subject_id == Finding.id).exists()
     query = (
         select(AuditRun, func.count(Finding.id))
         .join(Finding, Finding.run_id == AuditRun.id)

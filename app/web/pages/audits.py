@@ -10,9 +10,10 @@ from app.audits import kind as kind_named
 from app.audits import kinds
 from app.errors import FaultlineError, UserError
 from app.services import request_audit as service
+from app.services.approve_version import retired_note
 from app.services.request_audit import RunRequest
 from app.settings import get_settings
-from app.store.repositories import datasets, registry
+from app.store.repositories import datasets, decisions, registry
 from app.web.deps import Access, ProjectAccess, SentForm
 from app.web.forms import Form, read_as, text, texts
 from app.web.generic_form import FormField, form_fields, read_fields
@@ -180,14 +181,24 @@ def _cost(
     except FaultlineError as error:
         return [], [], error.message
     work = [WorkRow(**part._asdict()) for part in service.estimate(access.session, parts, encoder)]
-    return work, service.class_notes(parts.version, parts.dataset), ""
+    retired = retired_note(access.session, parts.version)
+    return work, [*([retired] if retired else []), *service.class_notes(parts.version, parts.dataset)], ""
 
 
 def _models(access: Access, project_id: int | None) -> list[Option]:
     if project_id is None:
         return []
     found = registry.choices(access.session, project_id)
-    return [Option(value=str(version.id), text=f"{model.name}, version {version.number}") for version, model in found]
+    standing = decisions.standing(access.session, [version.id for version, _ in found])
+    said = {version_id: decision.decision for version_id, decision in standing.items()}
+    found.sort(key=lambda choice: said.get(choice.version.id) == "retired")
+    return [
+        Option(
+            value=str(version.id),
+            text=f"{model.name}, version {version.number}" + (f" ({said[version.id]})" if version.id in said else ""),
+        )
+        for version, model in found
+    ]
 
 
 def _splits(access: Access, project_id: int | None) -> list[Option]:

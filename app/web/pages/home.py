@@ -12,7 +12,7 @@ from app.audits.pieces import Link
 from app.errors import UserError
 from app.services import projects as service
 from app.store.models import AuditRun
-from app.store.repositories import projects, runs
+from app.store.repositories import marks, projects, runs
 from app.web.deps import Access, ProjectAccess, SentForm
 from app.web.forms import Form, text
 from app.web.pages.run_rows import RunRow, run_row
@@ -46,7 +46,9 @@ class HomePage(BaseModel):
 
     projects: list[ProjectCard]
     recent: list[RunRow] = Field(description="The newest runs of all projects.")
-    waiting: list[Waiting] = Field(description="Slices that nobody has judged, failed runs.")
+    waiting: list[Waiting] = Field(
+        description="What was given to the person, then slices without a verdict and failed runs."
+    )
     can_audit: bool = Field(description="Whether the person may start an audit in some project.")
     form: Form
 
@@ -86,17 +88,24 @@ def _home(access: Access, form: Form) -> HomePage:
 
 
 def _waiting(access: Access, project_ids: list[int]) -> list[Waiting]:
+    mine = [_given(*entry) for entry in marks.waiting_for(access.session, access.user.id, project_ids)]
     waiting = [_unreviewed(*entry) for entry in runs.unreviewed(access.session, project_ids)]
     for named in runs.page(access.session, project_ids, limit=4, status="failed"):
         link = Link(text="See why", href=f"/runs/{named.run.id}")
         text_ = f"“{named.run.name}” failed."
         waiting.append(Waiting(text=text_, action=link, since=named.run.finished_at or named.run.created_at))
-    return sorted(waiting, key=lambda entry: entry.since, reverse=True)
+    return mine + sorted(waiting, key=lambda entry: entry.since, reverse=True)
+
+
+def _given(run: AuditRun, slices: int) -> Waiting:
+    words = "1 slice waits" if slices == 1 else f"{slices} slices wait"
+    link = Link(text="Judge", href=f"/runs/{run.id}/slices?assigned=me")
+    return Waiting(text=f"{words} for you in “{run.name}”.", action=link, since=run.finished_at or run.created_at)
 
 
 def _unreviewed(run: AuditRun, slices: int) -> Waiting:
     words = "1 confirmed slice has" if slices == 1 else f"{slices} confirmed slices have"
-    link = Link(text="Review", href=f"/runs/{run.id}")
+    link = Link(text="Review", href=f"/runs/{run.id}/slices?evidence=confirmed")
     return Waiting(
         text=f"{words} no verdict yet in “{run.name}”.", action=link, since=run.finished_at or run.created_at
     )

@@ -9,15 +9,17 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
+from app.audits.pieces import Estimate
 from app.errors import UserError
 from app.services import register_model as service
 from app.services.register_model import ModelRequest
-from app.store.models import ModelVersion, Upload
-from app.store.repositories import datasets, registry
+from app.store.models import ModelVersion, Upload, VersionDecision
+from app.store.repositories import datasets, decisions, registry
 from app.web.deps import Access, ProjectAccess, SentForm
 from app.web.files import kept, received
 from app.web.forms import Form, text
 from app.web.model_form import model_request
+from app.web.model_record import AccuracyRow, DecisionRow, accuracies, history
 from app.web.progress import progress_of
 from app.web.scope import ProjectChoice, ProjectOption, scope, writable
 from app.web.templating import fragment, render, url
@@ -70,8 +72,11 @@ class VersionLine(BaseModel):
 
     number: int
     status: str
+    standing: str = Field(description="approved, retired, or empty before any decision.")
     format: str
     architecture: str
+    accuracy: Estimate | None = Field(description="Measured by its newest finished audit.")
+    measured_on: str = Field(description="Data set and split of that audit.")
     created_at: datetime
 
 
@@ -84,6 +89,8 @@ class ModelPage(BaseModel):
     project_id: int
     project: str
     versions: list[VersionLine]
+    accuracies: list[AccuracyRow] = Field(description="What finished audits measured, a row per version and data.")
+    history: list[DecisionRow] = Field(description="Approvals and retirements, newest first.")
     may_add: bool
 
 
@@ -150,14 +157,18 @@ def register(access: ProjectAccess, wanted: WantedModel) -> Registered:
 def show_model(access: ProjectAccess, model_id: int) -> ModelPage:
     """A model and its versions."""
     model = access.model(model_id)
-    versions = [_line(version) for version in registry.versions(access.session, model.id)]
+    versions = registry.versions(access.session, model.id)
+    measured = accuracies(access.session, versions)
+    standing = decisions.standing(access.session, [version.id for version in versions])
     return ModelPage(
         id=model.id,
         name=model.name,
         description=model.description,
         project_id=model.project_id,
         project=access.project(model.project_id).name,
-        versions=versions,
+        versions=[_line(version, standing.get(version.id), measured) for version in versions],
+        accuracies=measured,
+        history=history(access.session, versions),
         may_add=access.may(model.project_id, "analyst"),
     )
 
@@ -216,9 +227,13 @@ def _row(model: Any, version: ModelVersion | None) -> ModelRow:
     )
 
 
-def _line(version: ModelVersion) -> VersionLine:
+def _line(version: ModelVersion, standing: VersionDecision | None, measured: list[AccuracyRow]) -> VersionLine:
     architecture = version.spec.get("architecture") or ""
+    newest = next((row for row in measured if row.version == version.number), None)
     return VersionLine(
+        standing=standing.decision if standing else "",
+        accuracy=newest.accuracy if newest else None,
+        measured_on=f"{newest.dataset} / {newest.split}" if newest else "",
         number=version.number,
         status=version.status,
         format=version.format,

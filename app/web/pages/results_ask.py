@@ -13,6 +13,7 @@ from app import audits
 from app.audits.pieces import Thumb
 from app.errors import NotFound, UserError
 from app.services import ask as service
+from app.services.parts import PARTS
 from app.store.models import Query
 from app.store.repositories import queries
 from app.store.repositories.queries import Asked
@@ -240,6 +241,8 @@ def _words(reader: LiveReader, query: Query) -> str:
     if query.action == "climb":
         return f"More like {len(query.payload.get('inside', [])):,} marked images{within}"
     picked = len(query.payload.get("rows", []))
+    if query.action == PARTS:
+        return f"Parts of a slice of {picked:,} images"
     named = "Measure a slice of" if query.action == service.REMEASURE else "Do they fail more often:"
     return f"{named} {picked:,} images{within}"
 

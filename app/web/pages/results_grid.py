@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from app.audits.pieces import Thumb
 from app.errors import NotFound
 from app.services.membership import member_rows
-from app.store.repositories import findings
+from app.store.repositories import findings, marks
 from app.web.reader import LiveReader
 
 PAGE = 60
@@ -32,6 +32,7 @@ class ImageFilter(BaseModel):
     predicted: str = Field("", pattern=r"^\d{0,9}$", description="Index of the predicted class.")
     outcome: Literal["", "wrong", "right"] = Field("", description="Only errors, or none of them.")
     role: Literal["", "fit", "confirm"] = Field("", description="Which half of the audited split.")
+    tag: str = Field("", max_length=40, description="A tag of the images.")
     slice: str = Field("", pattern=r"^\d{0,18}$", description="Id of a slice.")
     sort: str = Field("decision", description="Column; DESC after it for the other direction.")
     page: int = Field(1, ge=1, le=1_000_000)
@@ -63,6 +64,7 @@ class Grid(BaseModel):
     fixed: list[str] = Field(description="Filters that this page holds fixed.")
     sorts: list[Choice]
     classes: list[Choice] = Field(description="Classes to choose from.")
+    tags: list[Choice] = Field(description="Tags of images of this data set.")
     previous: str = Field(description="Path of the page before; empty on the first.")
     next: str = Field(description="Path of the page after; empty on the last.")
 
@@ -82,6 +84,9 @@ def conditions(reader: LiveReader, chosen: ImageFilter) -> tuple[str, list[Any]]
         parts.append(("correct" if chosen.outcome == "right" else "NOT correct", []))
     if chosen.role:
         parts.append(("role = ?", [chosen.role]))
+    if chosen.tag:
+        rows = marks.tagged(reader.session, marks.IMAGE, reader.dataset_id, chosen.tag)
+        parts.append(("row IN (SELECT unnest(?))", [rows]))
     if chosen.slice:
         parts.append(_in_slice(reader, int(chosen.slice)))
     return " AND ".join(part for part, _ in parts), [value for _, values in parts for value in values]
@@ -108,6 +113,7 @@ def grid(reader: LiveReader, chosen: ImageFilter, path: str, fixed: tuple[str, .
         fixed=list(fixed),
         sorts=[Choice(value=value, text=text) for value, text in SORTS],
         classes=[Choice(value=str(i), text=name) for i, name in enumerate(reader.classes)],
+        tags=[Choice(value=tag, text=tag) for tag in marks.names(reader.session, marks.IMAGE, reader.dataset_id)],
         previous=page(chosen.page - 1) if chosen.page > 1 else "",
         next=page(chosen.page + 1) if offset + len(rows) < total else "",
     )

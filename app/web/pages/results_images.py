@@ -13,8 +13,10 @@ from app.errors import NotFound
 from app.services import outputs
 from app.store.places import get_artifacts
 from app.store.repositories import findings as repository
+from app.store.repositories import marks
 from app.store.score_reader import manifest_row
-from app.web.deps import ProjectAccess
+from app.web.deps import Access, ProjectAccess
+from app.web.forms import Form
 from app.web.pages.results_grid import Choice, Filter, Grid, ImageFilter, conditions, grid
 from app.web.pages.results_run import RunHead, home, open_run, run_head
 from app.web.panels import ShownPanel, render_panels
@@ -64,6 +66,9 @@ class ImagePage(BaseModel):
     next: str
     list_href: str = Field(description="Path of that list.")
     slices: list[Choice] = Field(description="Slices that it can be added to.")
+    tags: list[str] = Field(description="Words that people put on it, in every run on this data set.")
+    known_tags: list[str] = Field(description="Tags in use on this data set.")
+    form: Form
 
 
 @pages.page("/runs/{run_id}/images", "results/images.html")
@@ -77,6 +82,15 @@ def images(access: ProjectAccess, run_id: int, chosen: Filter) -> ImagesPage:
 @pages.page("/runs/{run_id}/images/{row}", "results/image.html")
 def image(access: ProjectAccess, run_id: int, row: int, chosen: Filter) -> ImagePage:
     """One image: what the model said, how hard it is, its slices and its neighbours."""
+    return show_image(access, run_id, row, chosen, Form())
+
+
+def show_image(access: Access, run_id: int, row: int, chosen: ImageFilter, form: Form) -> ImagePage:
+    """Return the image's page, with what was typed into its forms.
+
+    Raises:
+        NotFound: the run did not audit this image.
+    """
     reader = open_run(access, run_id)
     score = reader.score_reader.one(row)
     if score is None:
@@ -99,6 +113,9 @@ def image(access: ProjectAccess, run_id: int, row: int, chosen: Filter) -> Image
         near=_near(reader, score),
         meta={name[5:]: value for name, value in facts.items() if name.startswith("meta.") and value is not None},
         slices=_choices(reader, score["label"]),
+        tags=marks.tags(access.session, marks.IMAGE, reader.dataset_id, [row]).get(row, []),
+        known_tags=marks.names(access.session, marks.IMAGE, reader.dataset_id),
+        form=form,
         **_around(reader, row, chosen),
     )
 

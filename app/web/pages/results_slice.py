@@ -12,6 +12,7 @@ from app.audits.pieces import Link
 from app.errors import NotFound
 from app.store.models import Finding
 from app.store.repositories import findings as repository
+from app.store.repositories import marks, projects
 from app.store.repositories.findings import SUBJECT
 from app.web.deps import Access, ProjectAccess
 from app.web.forms import Form
@@ -71,6 +72,11 @@ class SlicePage(BaseModel):
     previous: str = Field(description="Path of the slice before it in the list.")
     next: str = Field(description="Path of the slice after it in the list.")
     others: list[Choice] = Field(description="Slices to merge with.")
+    tags: list[str]
+    known_tags: list[str] = Field(description="Tags in use on this run's slices.")
+    assignee: str = Field(description="Name of who is to look at it; empty: nobody.")
+    assignee_email: str
+    members: list[Choice] = Field(description="Who can be asked to look at it: address and name.")
     form: Form
 
 
@@ -113,6 +119,7 @@ def show_slice(access: Access, run_id: int, finding_id: int, chosen: ImageFilter
         retired=finding.retired,
         form=form,
         **_around(reader, finding),
+        **_marks(reader, finding),
     )
 
 
@@ -149,6 +156,20 @@ def _around(reader: LiveReader, finding: Finding) -> dict[str, object]:
             for entry in sorted(listed, key=lambda entry: entry.class_index != finding.class_index)[:MERGE_CHOICES]
             if entry.id != finding.id
         ],
+    }
+
+
+def _marks(reader: LiveReader, finding: Finding) -> dict[str, object]:
+    """Its tags, and who is to look at it."""
+    session = reader.session
+    given = marks.assigned(session, SUBJECT, [finding.id]).get(finding.id)
+    people = [entry for entry in projects.members(session, reader.run.project_id) if entry.role != "viewer"]
+    return {
+        "tags": marks.tags(session, SUBJECT, reader.run_id, [finding.id]).get(finding.id, []),
+        "known_tags": marks.names(session, SUBJECT, reader.run_id),
+        "assignee": given.user if given else "",
+        "assignee_email": next((e.user.email for e in people if given and e.user.id == given.user_id), ""),
+        "members": [Choice(value=entry.user.email, text=entry.user.name) for entry in people],
     }
 
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 from app.audits.pieces import SliceCard, whisker_scale
 from app.services import annotate
 from app.store.repositories import findings as repository
-from app.web.deps import ProjectAccess
+from app.store.repositories import marks
+from app.web.deps import Access, ProjectAccess
 from app.web.pages.results_cards import judged_cards
 from app.web.pages.results_grid import Choice
 from app.web.pages.results_run import RunHead, home, open_run, run_head
@@ -29,6 +30,8 @@ class SliceFilter(BaseModel):
     label: str = Field("", pattern=r"^\d{0,9}$", description="Index of the class.")
     evidence: Literal["", "confirmed", "insufficient"] = ""
     method: str = Field("", max_length=40)
+    assigned: str = Field("", pattern=r"^(me|\d{1,18})?$", description="me, or the id of who is to look at it.")
+    tag: str = Field("", max_length=40)
     page: int = Field(1, ge=1, le=1_000_000)
 
     def query(self, **changed: Any) -> str:
@@ -63,6 +66,8 @@ class SlicesPage(BaseModel):
     filter: SliceFilter
     classes: list[Choice]
     methods: list[Choice]
+    people: list[Choice] = Field(description="Who was given slices of this run.")
+    tags: list[Choice]
     previous: str
     next: str
     agreement: Agreed | None = Field(description="Of the two people who judged the most slices together.")
@@ -72,7 +77,7 @@ class SlicesPage(BaseModel):
 def slices(access: ProjectAccess, run_id: int, chosen: Annotated[SliceFilter, Query()]) -> SlicesPage:
     """The slices of a run, confirmed ones first."""
     reader = open_run(access, run_id)
-    wanted = {"subject": "slice", "text": chosen.q, **chosen.columns()}
+    wanted = {"subject": "slice", "text": chosen.q, "id": _marked(access, run_id, chosen), **chosen.columns()}
     offset = (chosen.page - 1) * PAGE
     found = repository.of_run(access.session, run_id, limit=PAGE, offset=offset, **wanted)
     total = repository.count(access.session, run_id, **wanted)
@@ -95,11 +100,29 @@ def slices(access: ProjectAccess, run_id: int, chosen: Annotated[SliceFilter, Qu
     )
 
 
+def _marked(access: Access, run_id: int, chosen: SliceFilter) -> list[int] | None:
+    """The findings that the filter's person and tag name; None where it names neither."""
+    named: list[set[int]] = []
+    if chosen.assigned:
+        person = access.user.id if chosen.assigned == "me" else int(chosen.assigned)
+        named.append(set(marks.assigned_ids(access.session, run_id, person)))
+    if chosen.tag:
+        named.append(set(marks.tagged(access.session, repository.SUBJECT, run_id, chosen.tag)))
+    return sorted(set.intersection(*named)) if named else None
+
+
 def _menus(reader: LiveReader) -> dict[str, list[Choice]]:
     labels, methods = repository.facets(reader.session, reader.run_id)
     return {
         "classes": [Choice(value=str(i), text=reader.class_name(i)) for i in labels],
         "methods": [Choice(value=name, text=name) for name in methods],
+        "people": [
+            Choice(value=str(person.user_id), text=person.user)
+            for person in marks.assignees(reader.session, reader.run_id)
+        ],
+        "tags": [
+            Choice(value=name, text=name) for name in marks.names(reader.session, repository.SUBJECT, reader.run_id)
+        ],
     }
 
 

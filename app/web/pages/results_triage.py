@@ -14,7 +14,6 @@ from app.store.models import Finding
 from app.web.deps import Access, ProjectAccess, SentForm
 from app.web.forms import Form, text, texts
 from app.web.pages.results_grid import ImageFilter
-from app.web.pages.results_run import home, open_run
 from app.web.pages.results_slice import show_slice
 from app.web.templating import render, url
 from app.web.twins import Pages
@@ -39,7 +38,7 @@ class Judged(BaseModel):
 @pages.api.post(f"{BASE}/verdict")
 def judge(access: ProjectAccess, run_id: int, finding_id: int, body: Judged) -> Made:
     """Judge a slice."""
-    finding = _finding(access, run_id, finding_id)
+    finding = slice_of(access, run_id, finding_id)
     annotate.judge(access.session, finding, access.user, body.verdict)
     return Made(id=finding.id, href=f"/runs/{run_id}/slices/{finding.id}")
 
@@ -52,7 +51,7 @@ def judge_form(request: Request, access: ProjectAccess, run_id: int, finding_id:
         annotate.judge(access.session, finding, access.user, text(sent, "verdict"))
         return finding.id
 
-    return _acted(request, access, run_id, finding_id, sent, act, list_anchor=text(sent, "from") == "list")
+    return acted(request, access, run_id, finding_id, sent, act, list_anchor=text(sent, "from") == "list")
 
 
 @pages.html.post(f"{BASE}/comment")
@@ -63,7 +62,7 @@ def comment_form(request: Request, access: ProjectAccess, run_id: int, finding_i
         annotate.remark(access.session, finding, access.user, text(sent, "text"))
         return finding.id
 
-    return _acted(request, access, run_id, finding_id, sent, act)
+    return acted(request, access, run_id, finding_id, sent, act)
 
 
 @pages.html.post(f"{BASE}/rename")
@@ -73,7 +72,7 @@ def rename_form(request: Request, access: ProjectAccess, run_id: int, finding_id
     def act(finding: Finding) -> int:
         return annotate.rename(access.session, finding, access.user, text(sent, "title")).id
 
-    return _acted(request, access, run_id, finding_id, sent, act)
+    return acted(request, access, run_id, finding_id, sent, act)
 
 
 @pages.html.post(f"{BASE}/merge")
@@ -81,11 +80,11 @@ def merge_form(request: Request, access: ProjectAccess, run_id: int, finding_id:
     """Merge a slice with another one."""
 
     def act(finding: Finding) -> int:
-        others = [_finding(access, run_id, number) for number in _numbers(sent, "other")]
+        others = [slice_of(access, run_id, number) for number in numbers(sent, "other")]
         run = access.run(run_id)
         return annotate.merge(access.session, run, [finding, *others], access.user, text(sent, "merged_title")).id
 
-    return _acted(request, access, run_id, finding_id, sent, act)
+    return acted(request, access, run_id, finding_id, sent, act)
 
 
 @pages.html.post(f"{BASE}/split")
@@ -94,21 +93,12 @@ def split_form(request: Request, access: ProjectAccess, run_id: int, finding_id:
 
     def act(finding: Finding) -> int:
         run = access.run(run_id)
-        return annotate.split(access.session, run, finding, access.user, _numbers(sent, "rows"))[0].id
+        return annotate.split(access.session, run, finding, access.user, numbers(sent, "rows"))[0].id
 
-    return _acted(request, access, run_id, finding_id, sent, act)
-
-
-@pages.html.post("/runs/{run_id}/images/{row}/add")
-def add_form(access: ProjectAccess, run_id: int, row: int, sent: SentForm) -> Response:
-    """Add an image to a slice."""
-    run = open_run(access, run_id, "analyst").run
-    chosen = next(iter(_numbers(sent, "slice")), 0)
-    made = annotate.extend(access.session, run, _finding(access, run_id, chosen), access.user, [row])
-    return RedirectResponse(url(f"{home(run)}/slices/{made.id}"), 303)
+    return acted(request, access, run_id, finding_id, sent, act)
 
 
-def _acted(
+def acted(
     request: Request,
     access: Access,
     run_id: int,
@@ -119,7 +109,7 @@ def _acted(
     list_anchor: bool = False,
 ) -> Response:
     """Do it and show the slice to go on with; on an error show the page again with all that was typed."""
-    finding = _finding(access, run_id, finding_id)
+    finding = slice_of(access, run_id, finding_id)
     try:
         number = act(finding)
     except UserError as error:
@@ -130,14 +120,19 @@ def _acted(
     return RedirectResponse(url(place), 303)
 
 
-def _finding(access: Access, run_id: int, finding_id: int) -> Finding:
+def slice_of(access: Access, run_id: int, finding_id: int) -> Finding:
+    """Return a slice that the person may change.
+
+    Raises:
+        NotFound: the run has no such slice.
+    """
     finding = access.finding(finding_id, "analyst")
     if finding.run_id != run_id:
         raise NotFound("There is no such slice in this run.")
     return finding
 
 
-def _numbers(sent: SentForm, name: str) -> list[int]:
+def numbers(sent: SentForm, name: str) -> list[int]:
     """Read numbers that come one a field, or several in one field with commas."""
     words = [word for value in texts(sent, name) for word in value.replace(",", " ").split()]
     if not all(word.isascii() and word.isdigit() and len(word) < 19 for word in words):

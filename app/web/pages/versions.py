@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from app.audits.pieces import Estimate
 from app.services.register_model import proposal_of
-from app.store.models import AuditRun, ModelVersion
+from app.store.models import ModelVersion
 from app.store.repositories import registry
-from app.web.deps import ProjectAccess
+from app.web.deps import Access, ProjectAccess
+from app.web.forms import Form
+from app.web.model_record import AccuracyRow, DecisionRow, accuracies, history
 from app.web.progress import Progress, progress_of
 from app.web.twins import Pages
 
@@ -25,17 +26,6 @@ class CheckpointRow(BaseModel):
     filename: str
     sha256: str
     size: int = Field(description="Bytes.")
-
-
-class AccuracyRow(BaseModel):
-    """The accuracy that a finished run measured."""
-
-    run_id: int
-    run: str
-    dataset: str
-    split: str
-    accuracy: Estimate | None
-    created_at: datetime
 
 
 class Change(BaseModel):
@@ -88,6 +78,10 @@ class VersionPage(BaseModel):
     guesses: list[Guess]
     proposal: ProposalBox | None
     accuracies: list[AccuracyRow]
+    standing: str = Field(description="approved, retired, or empty before any decision.")
+    history: list[DecisionRow] = Field(description="Approvals and retirements, newest first.")
+    may_decide: bool = Field(description="Whether the person may approve and retire.")
+    form: Form
     may_add: bool
     progress: Progress
 
@@ -95,8 +89,14 @@ class VersionPage(BaseModel):
 @pages.page("/models/{model_id}/versions/{number}", "models/version.html")
 def show_version(access: ProjectAccess, model_id: int, number: int) -> VersionPage:
     """A model version with its inspection, its smoke run and its measured accuracies."""
+    return version_page(access, model_id, number, Form())
+
+
+def version_page(access: Access, model_id: int, number: int, form: Form) -> VersionPage:
+    """Return the version's page, with what was typed into its form."""
     version = access.version(model_id, number)
     model = access.model(model_id)
+    decided = history(access.session, [version])
     spec, smoke, found = version.spec, version.smoke, version.inspection
     return VersionPage(
         model_id=model.id,
@@ -124,7 +124,11 @@ def show_version(access: ProjectAccess, model_id: int, number: int) -> VersionPa
         agrees=smoke.get("agrees"),
         guesses=_guesses(smoke),
         proposal=_proposal(version),
-        accuracies=[_accuracy(run, dataset.name) for run, dataset in registry.audited(access.session, version.id)],
+        accuracies=accuracies(access.session, [version]),
+        standing=next((row.decision for row in decided), ""),
+        history=decided,
+        may_decide=access.may(model.project_id, "owner"),
+        form=form,
         may_add=access.may(model.project_id, "analyst"),
         progress=progress_of(access.session, "model_version", version.id, version.status, version.error),
     )
@@ -176,17 +180,3 @@ def _words(value: Any) -> str:
         shown = ", ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in value[:12])
         return shown + (" …" if len(value) > 12 else "")
     return "as the crop" if value is None else str(value)
-
-
-def _accuracy(run: AuditRun, dataset: str) -> AccuracyRow:
-    card = run.summary.get("card") or {}
-    figure = card.get("accuracy")
-    estimate = Estimate.model_validate(figure) if isinstance(figure, dict) and "value" in figure else None
-    return AccuracyRow(
-        run_id=run.id,
-        run=run.name,
-        dataset=dataset,
-        split=run.split,
-        accuracy=estimate,
-        created_at=run.created_at,
-    )

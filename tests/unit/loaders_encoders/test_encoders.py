@@ -11,11 +11,13 @@ import open_clip
 import pyarrow.parquet as pq
 import pytest
 import torch
+from open_clip.transform import image_transform
 from PIL import Image
 
 from app.errors import UserError
 from app.loaders import encoders
 from app.loaders.encoders import Encoder, load_encoder
+from app.loaders.models.preprocess import to_input
 from app.resources import resource
 from app.settings import get_settings
 
@@ -49,6 +51,25 @@ def test_images_are_embedded_as_open_clip_does(scenes: Encoder, pictures: list[b
     found = scenes.embed_images(pictures, batch_size=5)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("size", [(301, 200), (64, 64), (40, 97)])
+def test_a_batch_is_framed_and_normalised_as_open_clip_does(
+    scenes: Encoder, resize_mode: str, interpolation: str, size: tuple[int, int]
+) -> None:
+    """Pixel by pixel, in every mode that open_clip has, so that any of its models sees what it was trained on."""
+    transform = image_transform(
+        64, False, (0.48, 0.46, 0.41), (0.27, 0.26, 0.28), resize_mode, interpolation, fill_color=7
+    )
+    encoder = encoders.assemble("any", scenes.model, transform, None, scenes.device)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    framed = np.array(encoder._pixels(file.getvalue()))
+    found = to_input(torch.from_numpy(framed)[None], encoder.steps)[0]
+    torch.testing.assert_close(found, transform(picture), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from model_builders import save_onnx, save_safetensors, save_torchscript, tiny_net
+from torch import nn
 
 from app.loaders.models.cifar_resnet import CifarResNet
 from app.loaders.models.defaults import usual_preprocessing
@@ -42,7 +43,7 @@ def test_graphs_know_their_outputs_and_size(saved, kind):
 def test_a_script_of_an_unusual_size_is_asked_for_it(saved):
     found = look(saved["torchscript"])
     assert (found["n_outputs"], found["penultimate"], found["preprocessing"]) == (None, True, {"channels": 3})
-    assert "no matrix of class scores at the usual input sizes" in found["warnings"][0]
+    assert found["warnings"] == ["The network runs at none of the usual input sizes: say which one it takes."]
     assert "preprocessing.size" in asked(found)
 
 
@@ -159,3 +160,37 @@ def test_usual_preprocessing(name, size, resize_to):
         assert steps["resize_to"] == resize_to
     if steps:
         Preprocessing.model_validate(steps)
+
+
+class Returning(nn.Module):
+    """Returns something else than a matrix of scores, at any size."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x):
+        scores = x.mean((2, 3))
+        return {
+            "pair": (scores, scores * 2),
+            "dict": {"main": scores, "aux": scores},
+            "map": x,
+        }[self.kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (
+            "pair",
+            "The network returns a tuple of a float32 tensor of shape 1×3, a float32 tensor of shape 1×3: 2 matrices",
+        ),
+        ("dict", "The network returns a dict with the keys 'main', 'aux': 2 matrices that could be the class scores"),
+        ("map", "The network returned a float32 tensor of shape 1×3×224×224; it should return one matrix of scores"),
+    ],
+)
+def test_what_is_no_matrix_of_scores_is_named_with_what_would_be_right(tmp_path, kind, words):
+    found = look(save_torchscript(tmp_path / "model.pt", Returning(kind), batch=1))
+    assert found["n_outputs"] is None
+    assert words in found["warnings"][-1]
+    assert found["warnings"][-1].endswith("wrap it in a module that picks them.")

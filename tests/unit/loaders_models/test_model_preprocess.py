@@ -69,6 +69,19 @@ def test_normalisation(order, scale):
     assert np.allclose(x[0].numpy(), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("count", [0, 1, 5])
+@pytest.mark.parametrize("size", [(7, 13), (13, 7), (1, 1)])
+def test_a_batch_is_normalised_as_its_images_are_one_by_one(count, size):
+    steps = Preprocessing(size=size)
+    pixels = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (count, *size, 3), np.uint8))
+    found = to_input(pixels, steps)
+    transform = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(steps.mean, steps.std)])
+    assert found.shape == (count, 3, *size)
+    assert count == 0 or found.is_contiguous(memory_format=torch.channels_last)
+    for image, normalised in zip(pixels, found, strict=True):
+        torch.testing.assert_close(normalised, transform(image.permute(2, 0, 1)), rtol=0, atol=1e-6)
+
+
 def test_drafts_leave_twice_the_size():
     assert draft_size(Preprocessing(size=(224, 224), resize_to=256)) == 512
     assert draft_size(Preprocessing(size=(32, 64), resize="stretch", crop="none")) == 128

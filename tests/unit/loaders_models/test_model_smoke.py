@@ -182,7 +182,14 @@ class Returning(nn.Module):
 
     def forward(self, x):
         y = x.mean((2, 3))
-        return {"nan": y / (y - y), "same": y * 0, "probabilities": y.softmax(1)}[self.kind]
+        return {
+            "nan": y / (y - y),
+            "same": y * 0,
+            "probabilities": y.softmax(1),
+            "tuple": (y, x),
+            "dict": {"scores": y, "hidden": x},
+            "pair": (y, y * 2),
+        }[self.kind]
 
 
 def test_suspicious_outputs_are_warned_of(run):
@@ -194,13 +201,31 @@ def test_suspicious_outputs_are_warned_of(run):
 
 
 @pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (
+            "tuple",
+            "The network returns a tuple of a float32 tensor of shape 8×3, a float32 tensor of shape 8×3×8×8. Entry 1",
+        ),
+        ("dict", "The network returns a dict with the keys 'scores', 'hidden'. The entry 'scores'"),
+    ],
+)
+def test_scores_in_a_tuple_or_dict_are_taken_and_that_is_said(run, kind, words):
+    report = run(Returning(kind), steps_with())
+    (warning,) = report["warnings"]
+    assert warning.startswith(words)
+    assert "is taken as the class scores. Save a network whose forward returns the class scores alone" in warning
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"labels": ["red"]}, "90 images and 1 labels"),
         ({"labels": ["dog"] * 90}, "None of the sample's classes \\(dog"),
         ({"pixels": [b"x"] * 3, "labels": ["red"] * 3}, "None of the 3 sample images can be used"),
         ({"pixels": [], "labels": []}, "holds no image"),
-        ({"model": Returning("nan")}, "NaN or infinity"),
+        ({"model": Returning("nan")}, "NaN or infinity for 90 of 90 images .* Check the weights, the normalisation"),
+        ({"model": Returning("pair")}, "a tuple of .* 2 matrices .* wrap it in a module that picks them"),
         ({"classes": ("a", "b")}, "3 outputs, but 2 classes"),
     ],
 )

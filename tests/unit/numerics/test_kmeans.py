@@ -3,7 +3,7 @@ import torch
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from app.numerics.kmeans import kmeans
+from app.numerics.kmeans import kmeans, nearest_centre, simplified_silhouette
 
 
 def blobs(seed=0, k=4, each=60):
@@ -49,3 +49,22 @@ def test_fewer_points_than_clusters_and_identical_points():
     assert kmeans(torch.ones(9, 3), 3, torch.Generator()).inertia == pytest.approx(0.0, abs=1e-5)
     with pytest.raises(ValueError, match="at least one point"):
         kmeans(torch.ones(0, 3), 1, torch.Generator())
+
+
+def test_nearest_centre_agrees_with_brute_force():
+    points, _ = blobs(2)
+    centres = points[::37]
+    expected = [int(torch.linalg.vector_norm(centres - point, dim=1).argmin()) for point in points]
+    assert nearest_centre(points, centres).tolist() == expected
+
+
+def test_the_silhouette_agrees_with_its_definition():
+    points, truth = blobs(5, each=20)
+    centres = torch.stack([points[truth == j].mean(0) for j in range(4)])
+    near = torch.cdist(points.double(), centres.double()).sort(dim=1).values[:, :2]
+    expected = float(((near[:, 1] - near[:, 0]) / near.amax(dim=1)).mean())
+    assert simplified_silhouette(points, centres) == pytest.approx(expected, abs=1e-4)
+    assert simplified_silhouette(centres, centres) == pytest.approx(1.0, abs=1e-3)
+    assert simplified_silhouette(torch.zeros(3, 2), torch.zeros(2, 2)) == 0.0
+    with pytest.raises(ValueError, match="two centres"):
+        simplified_silhouette(points, centres[:1])

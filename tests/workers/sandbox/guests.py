@@ -337,3 +337,31 @@ def leave_links(payload, progress):
 
 def free_space(payload, progress):
     return {"free": shutil.disk_usage(".").free}
+
+
+def fill_disk(payload, progress):
+    """Write until the file system is full, in one of the ways in which libraries write."""
+    name, size = payload["how"], 64 * 2**20
+    if name == "array":
+        import numpy as np
+
+        np.save("array.npy", np.zeros(size // 8))
+    elif name == "table":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.table({"a": pa.array(range(size // 8))}), "table.parquet")
+    elif name == "mapped":
+        with open("mapped", "w+b") as target:  # noqa: PTH123
+            target.truncate(size)
+            with mmap.mmap(target.fileno(), size) as mapped:
+                for place in range(0, size, 4096):
+                    mapped[place] = 1
+    elif name == "reserved":
+        from app.store.durable import new_array
+
+        new_array(Path("reserved.npy"), (size // 4, 1))
+    else:
+        with open("plain", "wb") as target:  # noqa: PTH123
+            target.write(b"x" * size)
+    return {}

@@ -1,0 +1,129 @@
+"""Whether a model, a data set and an encoder can make an audit together; asked before anything is computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.audits import kind as kind_named
+from app.errors import FieldError, UserError
+from app.loaders import encoder_names
+from app.loaders.datasets.report import compare_classes
+from app.loaders.models.predictions_ids import IDS_FILE, hashed
+from app.services import keys
+from app.store.manifest import example_ids
+from app.store.models import Checkpoint, Dataset, DatasetSplit, ModelVersion
+from app.store.places import get_artifacts
+
+
+def require_encoder(encoder: str) -> None:
+    """Look whether an encoder exists on this installation.
+
+    Raises:
+        FieldError: it does not.
+    """
+    try:
+        encoder_names.require_known(encoder)
+    except UserError as error:
+        raise FieldError("encoder", error.message) from error
+
+
+def require_embeddings(encoder: str, version: ModelVersion, dataset: Dataset, kinds: Sequence[str]) -> None:
+    """Look whether the model or the data set brings the embeddings that the audit takes from it.
+
+    Raises:
+        FieldError: it brings none.
+    """
+    if not any(kind_named(name).needs_embeddings for name in kinds):
+        return
+    if encoder == "penultimate" and not _shows_features(version):
+        why = "is a table of predictions" if version.format == "predictions" else "hides its penultimate layer"
+        raise FieldError("encoder", f"This model {why}: it has no features of its own. Choose another encoder.")
+    if encoder == "given" and "embeddings.npy" not in _names(dataset):
+        raise FieldError(
+            "encoder",
+            f"“{dataset.name}” brought no embeddings of its own: its table has no column of them. "
+            "Choose an encoder, or import it again with the column named.",
+        )
+
+
+def require_images(encoder: str, version: ModelVersion, dataset: Dataset, kinds: Sequence[str]) -> None:
+    """Look whether a data set without images is asked for what only images can give.
+
+    Raises:
+        FieldError: it is.
+    """
+    wanted = [kind_named(name) for name in kinds]
+    predicts = any(kind.needs_predictions for kind in wanted) and version.format != "predictions"
+    embeds = any(kind.needs_embeddings for kind in wanted) and encoder not in encoder_names.OF_THE_RUN
+    if not (predicts or embeds) or _has_images(dataset):
+        return
+    if predicts:
+        message = "so the model has nothing to look at. Choose a table of predictions for it, or another data set."
+        raise FieldError("model_version_id", f"“{dataset.name}” has no images, {message}")
+    raise FieldError("encoder", f"“{dataset.name}” has no images to embed. Choose the embeddings that it brought.")
+
+
+def require_shared_class(version: ModelVersion, dataset: Dataset) -> None:
+    """Look whether model and data set speak of the same classes.
+
+    Raises:
+        FieldError: they have none in common.
+    """
+    classes = version.spec.get("classes", [])
+    if classes and not compare_classes(dataset.classes, classes).usable:
+        here, there = _some(dataset.classes), _some(classes)
+        raise FieldError(
+            "dataset_id",
+            f"The data set's classes ({here}) and the model's ({there}) have none in common. "
+            "Name the model's classes as the data set does, in a new version.",
+        )
+
+
+def require_predictions(
+    version: ModelVersion, checkpoints: Sequence[Checkpoint], dataset: Dataset, audited: DatasetSplit
+) -> None:
+    """Look whether a table of predictions speaks of any example of the audited split.
+
+    Tables that were checked by an earlier release are not known by their ids, and pass.
+
+    Raises:
+        FieldError: it does not.
+    """
+    if version.format != "predictions" or not checkpoints:
+        return
+    key, store = keys.prediction_ids_key(checkpoints[-1].sha256), get_artifacts()
+    if not store.has(key) or not store.has(dataset.artifact_key):
+        return
+    known = np.load(store.local(key) / IDS_FILE, mmap_mode="r")
+    first = ""
+    for ids in example_ids(store.local(dataset.artifact_key), audited.start, audited.stop):
+        if np.isin(hashed(ids), known).any():
+            return
+        first = first or ids[0]
+    raise FieldError(
+        "dataset_id",
+        f"The model's table has predictions for none of the {audited.stop - audited.start:,} examples of "
+        f"“{dataset.name}” / {audited.name}: ids here look like “{first}”. Choose the data set that it was made for, "
+        "or a table with these ids.",
+    )
+
+
+def _shows_features(version: ModelVersion) -> bool:
+    return bool(version.spec.get("penultimate", True)) and version.format != "predictions"
+
+
+def _has_images(dataset: Dataset) -> bool:
+    if "packs.json" not in _names(dataset):
+        return True
+    return bool(json.loads(get_artifacts().read(dataset.artifact_key, "packs.json")))
+
+
+def _names(dataset: Dataset) -> frozenset[str]:
+    return get_artifacts().names(dataset.artifact_key) if dataset.artifact_key else frozenset()
+
+
+def _some(classes: Sequence[str]) -> str:
+    return ", ".join(classes[:3]) + (" …" if len(classes) > 3 else "")
