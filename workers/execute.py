@@ -26,6 +26,8 @@ STAGES: dict[str, str] = {
     "encoder": "workers.stages.embed:describe",
     "predict": "workers.stages.predict:run",
     "embed": "workers.stages.embed:run",
+    "model-shard": "workers.stages.model_shard:run",
+    "join-model": "workers.stages.join_model:run",
     "assemble": "workers.stages.assemble:run",
     "kind": "workers.stages.kind_stage:run",
     "publish": "workers.stages.publish:run",

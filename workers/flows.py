@@ -93,13 +93,31 @@ def _audit(engine: Engine, job: Job, plan: dict[str, Any]) -> None:
     bases = engine.step(planning.shard_bases, list(job), plan["device"], encoder)
     waiting = {name: _submit_shards(engine, job, plan, name, bases[name]) for name in bases}
     aside = {name: _gather(engine, job, name, pending) for name, pending in waiting.items()}
-    arrays = _one(engine, job, plan, "assemble", {"bases": bases, "aside": aside})
+    arrays = _one(engine, job, plan, "assemble", {"bases": _of_rows(bases), "aside": _of_rows(aside)})
+    model = {name: _join_model(engine, job, plan, name, bases[name], aside[name]) for name in bases if ":" in name}
     keys: dict[str, str] = {}
     for spec in plan["stages"]:
         line = f"{spec['kind']}:{spec['name']}"
-        args = {**spec, "arrays": arrays, "earlier": keys}
+        args = {**spec, "arrays": arrays, "model": _of_kind(model, spec["kind"]), "earlier": keys}
         keys[line] = _one(engine, job, plan, "kind", args, line)["key"]
-    _one(engine, job, plan, "publish", {"arrays": arrays, "keys": keys, "encoder": encoder})
+    _one(engine, job, plan, "publish", {"arrays": arrays, "model": model, "keys": keys, "encoder": encoder})
+
+
+def _join_model(
+    engine: Engine, job: Job, plan: dict[str, Any], name: str, base: dict[str, Any], aside: list[list[int]]
+) -> dict[str, Any]:
+    args = {"name": name, "base": base, "aside": aside}
+    unit: Unit = {"job": list(job), "stage": "join-model", "line": "", "args": args}
+    return _result(engine.submit(unit, plan["queue"], f"join-{name}".replace(":", "-")).answer())
+
+
+def _of_rows(stages: Mapping[str, Any]) -> dict[str, Any]:
+    """What every kind reads: predictions and embeddings, without the kinds' own work on the network."""
+    return {name: value for name, value in stages.items() if ":" not in name}
+
+
+def _of_kind(model: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    return {name.partition(":")[2]: keys for name, keys in model.items() if name.startswith(f"{kind}:")}
 
 
 def _submit_shards(
@@ -109,8 +127,9 @@ def _submit_shards(
     pending = []
     for start, stop in missing:
         args = {"base": base, "start": start, "stop": stop}
-        unit: Unit = {"job": list(job), "stage": name, "line": name, "args": args}
-        pending.append(([start, stop], engine.submit(unit, plan["queue"], f"{name}-{start}")))
+        stage = "model-shard" if ":" in name else name
+        unit: Unit = {"job": list(job), "stage": stage, "line": name, "args": args}
+        pending.append(([start, stop], engine.submit(unit, plan["queue"], f"{name}-{start}".replace(":", "-"))))
     return pending
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.audits import kind as kind_named
 from app.errors import FaultlineError
 from app.services import keys
 from app.settings import get_settings
@@ -12,7 +13,7 @@ from app.store.repositories import jobs
 from app.store.repositories.jobs import Job, StagePlan
 from app.store.session import transaction
 from workers.device import device_class, device_queue
-from workers.run_plan import RunPlan, load_run
+from workers.run_plan import RunPlan, load_run, model_stage
 
 ASIDE_SHARE = 0.2
 ASIDE_LEAST = 3
@@ -61,7 +62,16 @@ def shard_bases(job: list[Any], device: str, encoder: dict[str, Any]) -> dict[st
         bases["predict"] = keys.predict_base(plan.data_hash, plan.model_hash, device)
     if plan.embeddings == "encoder":
         bases["embed"] = keys.embed_base(plan.data_hash, encoder["weights_hash"], device)
-    return bases
+    return bases | {line: _model_base(plan, line, device) for line in plan.model_stages}
+
+
+def _model_base(plan: RunPlan, line: str, device: str) -> dict[str, Any]:
+    kind, stage = model_stage(line)
+    params = plan.kind_params(kind_named(kind))
+    chosen = {name: params[name] for name in stage.params}
+    return keys.model_stage_base(
+        plan.data_hash, plan.model_hash, device, version=stage.version, params=chosen, seed=plan.rows.run.seed
+    )
 
 
 def open_shards(job: list[Any], name: str, base: dict[str, Any]) -> list[list[int]]:
@@ -118,6 +128,8 @@ def _run_lines(plan: RunPlan) -> list[StagePlan]:
         lines.append(StagePlan("predict", "Predict", "rows", _rows(plan.shards("predict"))))
     if plan.embeddings == "encoder":
         lines.append(StagePlan("embed", "Embed", "rows", _rows(plan.shards("embed"))))
+    for line, title in plan.model_stages.items():
+        lines.append(StagePlan(line, title, "rows", _rows(plan.shards(line))))
     lines.append(StagePlan("assemble", "Join the shards", "%", 100))
     lines += [StagePlan(f"{spec['kind']}:{spec['name']}", spec["title"], "%", 100) for spec in plan.stages]
     return [*lines, StagePlan("publish", "Write the results", "%", 100)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.audits import kind as kind_named
-from app.audits.base import AuditKind
+from app.audits.base import AuditKind, ModelStageSpec
 from app.errors import UserError
 from app.loaders.models.spec import ModelSpec
 from app.services import fit, keys
@@ -44,6 +44,22 @@ class RunPlan:
             for kind in self.kinds
             for stage in kind.stages
         ]
+
+    @property
+    def model_stages(self) -> dict[str, str]:
+        """Title of the work on the network itself that the kinds ask for and the model's format allows, by line."""
+        return {
+            f"{kind.name}:{stage.name}": stage.title
+            for kind in self.kinds
+            for stage in kind.model_stages
+            if self.spec.format in stage.formats
+        }
+
+    def kind_params(self, kind: AuditKind) -> dict[str, Any]:
+        """A kind's parameters, defaults filled in."""
+        given = self.rows.run.params.get(kind.name, {})
+        params: dict[str, Any] = kind.params.model_validate(given).model_dump(mode="json")
+        return params
 
     @property
     def classes(self) -> list[str]:
@@ -124,6 +140,12 @@ class RunPlan:
         version, dataset, kinds = self.rows.version, self.rows.dataset, self.rows.run.kinds
         fit.require_embeddings(self.encoder, version, dataset, kinds)
         fit.require_images(self.encoder, version, dataset, kinds)
+
+
+def model_stage(line: str) -> tuple[str, ModelStageSpec]:
+    """The kind's name and the stage that a line "<kind>:<stage>" speaks of."""
+    kind, _, name = line.partition(":")
+    return kind, next(stage for stage in kind_named(kind).model_stages if stage.name == name)
 
 
 def load_run(run_id: int) -> RunPlan:

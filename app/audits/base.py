@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -30,6 +30,50 @@ class StageSpec:
 
 
 @dataclass(frozen=True)
+class ModelBatch:
+    """Some rows of a shard, ready for the network."""
+
+    start: int
+    """Place of the first row within the shard."""
+    images: Any
+    """torch float32 [b, channels, height, width], preprocessed, on the device."""
+    labels: Any
+    """torch int64 [b] in the model's numbering; −1 where unknown or not readable."""
+
+
+@dataclass(frozen=True)
+class ModelShard:
+    """What the function of a `ModelStageSpec` gets, in the sandboxed child."""
+
+    networks: Sequence[Any]
+    """A normalised operation graph (`torch.fx.GraphModule`) for each checkpoint, in order."""
+    batches: Callable[[], Iterator[ModelBatch]]
+    """Starts over at each call; also tells the worker how far the shard is."""
+    rows: int
+    params: Mapping[str, Any]
+    seed: int
+
+
+@dataclass(frozen=True)
+class ModelStageSpec:
+    """Work on the network itself: `(ModelShard) -> {name: array [rows, …]}`, in shards over the rows of both splits.
+
+    It runs in the sandboxed child that holds the upload, never in a worker; the kind's stages read what it wrote as
+    `Split.model["<stage>.<name>"]`.
+    """
+
+    name: str
+    title: str
+    version: int
+    function: str
+    """`package.module:callable` inside the kind's folder."""
+    params: tuple[str, ...] = ()
+    """Names of the kind's parameters that it depends on."""
+    formats: tuple[str, ...] = ("safetensors", "export")
+    """Formats of models that give gradients; for others the stage is left out."""
+
+
+@dataclass(frozen=True)
 class Split:
     """One split's rows and all that was computed for them; arrays are memory-mapped, row i of each belongs together."""
 
@@ -42,6 +86,8 @@ class Split:
     """float32 [n, C]; log-probabilities where the model gives probabilities."""
     features: np.ndarray | None
     """float32 [n, k], the model's penultimate layer."""
+    model: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What the kind's `model_stages` computed, by "<stage>.<array>"; empty where the model's format forbids it."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +254,7 @@ class AuditKind:
     summary: type[BaseModel]
     stages: tuple[StageSpec, ...]
     panels: Callable[[Subject, RunReader], list[Panel]]
+    model_stages: tuple[ModelStageSpec, ...] = ()
     actions: tuple[Action, ...] = ()
     needs_embeddings: bool = True
     needs_predictions: bool = True

@@ -42,10 +42,19 @@ def embed_base(data_hash: str, weights_hash: str, device_class: str) -> dict[str
     return {"data": data_hash, "encoder": weights_hash, "policy": numeric_policy(device_class)}
 
 
+def model_stage_base(
+    data_hash: str, model: str, device_class: str, *, version: int, params: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
+    """What all shards of a kind's work on the network itself have in common."""
+    policy = numeric_policy(device_class) | {"dtype": "float32"}
+    parts = {"version": version, "params": dict(params), "seed": seed}
+    return {"data": data_hash, "model": model, "policy": policy, **parts}
+
+
 def shard_key(stage: str, base: Mapping[str, Any], start: int, stop: int) -> str:
-    """The key of the rows [start, stop) of `predict` or `embed`."""
-    version = PREDICT_VERSION if stage == "predict" else EMBED_VERSION
-    return artifact_key(stage, version, base=dict(base), start=start, stop=stop)
+    """The key of the rows [start, stop) of `predict`, `embed` or a kind's work on the network ("<kind>:<stage>")."""
+    version = {"predict": PREDICT_VERSION, "embed": EMBED_VERSION}.get(stage, 0)
+    return artifact_key(stage.replace(":", "."), version, base=dict(base), start=start, stop=stop)
 
 
 def prediction_ids_key(sha256: str) -> str:

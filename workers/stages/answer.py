@@ -63,7 +63,12 @@ def _inputs(run_id: int, kind: str, device: str) -> Inputs:
         raise UserError("The run has not finished; ask again when it has.")
     earlier = {line.partition(":")[2]: key for line, key in run.details_keys.items() if line.startswith(f"{kind}:")}
     arrays = {role: run.provenance["artifacts"][role] for role in ("audited", "train") if _has(run, role)}
-    return load_inputs(plan, arrays, kind_named(kind), earlier, device, lambda _share, _message: None)
+    model = {
+        line.partition(":")[2]: keys
+        for line, keys in run.provenance.get("work_on_model", {}).items()
+        if line.startswith(f"{kind}:")
+    }
+    return load_inputs(plan, arrays, kind_named(kind), earlier, device, lambda _share, _message: None, model)
 
 
 def _has(run: Any, role: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,9 @@ from app.store.places import get_artifacts
 from workers import warm
 from workers.run_plan import RunPlan
 
+Role = Literal["audited", "train"]
+ROLES: tuple[Role, ...] = ("audited", "train")
+
 
 def load_inputs(
     plan: RunPlan,
@@ -26,11 +29,17 @@ def load_inputs(
     earlier: Mapping[str, str],
     device: str,
     progress: Callable[[float, str], None],
+    model: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Inputs:
-    """Return what a stage of `kind` reads; `arrays` are the keys of the joined arrays, `earlier` of earlier stages."""
+    """Return what a stage of `kind` reads.
+
+    `arrays` are the keys of the joined arrays, `earlier` of earlier stages, `model` of the kind's work on the network,
+    by stage and role.
+    """
+    found = {role: load_split(plan, role, arrays[role], model or {}) for role in ROLES if role in arrays}
     return Inputs(
-        audited=load_split(plan, "audited", arrays["audited"]),
-        train=load_split(plan, "train", arrays["train"]) if "train" in arrays else None,
+        audited=found["audited"],
+        train=found.get("train"),
         classes=plan.classes,
         params=kind.params.model_validate(plan.rows.run.params.get(kind.name, {})),
         seed=plan.rows.run.seed,
@@ -42,7 +51,7 @@ def load_inputs(
     )
 
 
-def load_split(plan: RunPlan, role: Literal["audited", "train"], key: str) -> Split:
+def load_split(plan: RunPlan, role: Role, key: str, model: Mapping[str, Mapping[str, str]] | None = None) -> Split:
     """Return a split; rows that are not audited have the label −1."""
     folder, rows = get_artifacts().local(key), plan.range(role)
     assert rows is not None
@@ -54,7 +63,14 @@ def load_split(plan: RunPlan, role: Literal["audited", "train"], key: str) -> Sp
         embeddings=_embeddings(plan, folder, features, rows),
         logits=_mapped(folder / "logits.npy"),
         features=features,
+        model={name: array for stage, keys in (model or {}).items() for name, array in _of_stage(stage, keys, role)},
     )
+
+
+def _of_stage(stage: str, keys: Mapping[str, str], role: Role) -> Iterator[tuple[str, NDArray[Any]]]:
+    if role in keys:
+        for path in sorted(get_artifacts().local(keys[role]).glob("*.npy")):
+            yield f"{stage}.{path.stem}", np.load(path, mmap_mode="r")
 
 
 def _manifest(plan: RunPlan, rows: tuple[int, int], audited: NDArray[np.bool_]) -> pa.Table:
@@ -68,11 +84,16 @@ def _manifest(plan: RunPlan, rows: tuple[int, int], audited: NDArray[np.bool_]) 
 
 
 def _labels(plan: RunPlan, column: pa.ChunkedArray, audited: NDArray[np.bool_]) -> NDArray[np.int32]:
+    return np.where(audited, to_model_labels(plan, column), -1).astype(np.int32)
+
+
+def to_model_labels(plan: RunPlan, column: pa.ChunkedArray) -> NDArray[np.int32]:
+    """A column of the data set's labels in the model's numbering, −1 where there is none."""
     mapping = compare_classes(plan.rows.dataset.classes, plan.classes).mapping
     # The last entry serves the label −1 of unlabelled rows.
     to_model = np.array([*mapping, -1], np.int32)
-    labels = to_model[pc.fill_null(column, -1).to_numpy()]
-    return np.where(audited, labels, -1).astype(np.int32)
+    labels: NDArray[np.int32] = to_model[pc.fill_null(column, -1).to_numpy()]
+    return labels
 
 
 def _embeddings(

@@ -29,7 +29,7 @@ def run(work: Work) -> dict[str, Any]:
         work.end(key, cached=True)
         return {"key": key}
     began, say = time.monotonic(), work.progress()
-    inputs = load_inputs(plan, work.args["arrays"], kind, needed, work.device, say)
+    inputs = load_inputs(plan, work.args["arrays"], kind, needed, work.device, say, work.args["model"])
     result = load_function(spec.function)(inputs)
     work.check()
     with store.write(key) as folder:
@@ -47,7 +47,7 @@ def load_function(name: str) -> Callable[..., Any]:
 
 
 def _key(plan: RunPlan, kind: str, spec: StageSpec, work: Work, needed: dict[str, str]) -> str:
-    params = kind_named(kind).params.model_validate(plan.rows.run.params.get(kind, {})).model_dump(mode="json")
+    params = plan.kind_params(kind_named(kind))
     inputs = {
         "arrays": work.args["arrays"],
         "earlier": needed,
@@ -57,6 +57,8 @@ def _key(plan: RunPlan, kind: str, spec: StageSpec, work: Work, needed: dict[str
         "ranges": [plan.range("audited"), plan.range("train")],
         "encoder": plan.encoder,
     }
+    if work.args["model"]:
+        inputs["work_on_model"] = work.args["model"]
     return keys.kind_stage_key(
         kind, spec.name, spec.version, params=params, seed=plan.rows.run.seed, inputs=inputs, device_class=work.device
     )

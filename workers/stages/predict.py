@@ -38,13 +38,13 @@ def run(work: Work) -> dict[str, Any]:
 
 
 def _predict(work: Work, plan: RunPlan, key: str, start: int, stop: int) -> None:
-    checkpoint = get_blobs().local(plan.rows.checkpoints[-1].sha256)
-    child = warm.model_child(plan.model_hash, checkpoint, work.device)
+    checkpoints = [get_blobs().local(row.sha256) for row in plan.rows.checkpoints]
+    child = warm.model_child(plan.model_hash, checkpoints, work.device)
     folder = Path(tempfile.mkdtemp(dir=child.folder))
     try:
         images, ranges = DatasetImages(plan.folder, get_blobs()).pack_rows(start, stop, folder)
         payload = {
-            "file": str(checkpoint),
+            "file": str(checkpoints[-1]),
             "spec": plan.rows.version.spec,
             "images": [str(images)],
             "ranges": str(ranges),

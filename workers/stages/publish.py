@@ -97,15 +97,11 @@ def _provenance(work: Work, plan: RunPlan, key: str) -> dict[str, Any]:
         "encoder": {"name": plan.encoder, **work.args["encoder"]},
         "split": run.split,
         "train_split": run.train_split,
-        "params": {kind.name: _params(kind.params, run.params.get(kind.name, {})) for kind in plan.kinds},
+        "params": {kind.name: plan.kind_params(kind) for kind in plan.kinds},
         "seed": run.seed,
         "code": keys.code_hash(),
         "libraries": keys.library_versions(),
         "policy": keys.numeric_policy(work.device),
         "artifacts": {**work.args["arrays"], **work.args["keys"], "scores": key},
+        "work_on_model": work.args["model"],
     }
-
-
-def _params(model: Any, given: dict[str, Any]) -> dict[str, Any]:
-    params: dict[str, Any] = model.model_validate(given).model_dump(mode="json")
-    return params

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch.nn import functional
 from torch import Tensor
+from torch.nn import functional
 
 from app.numerics.attribution.randomness import signs, stream
 from app.numerics.attribution.taps import Factors, Tap

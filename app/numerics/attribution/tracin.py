@@ -21,8 +21,8 @@ def tracin_last_layer(
     Returns:
         float [N, m]; positive: a step on the training row lowers the target's loss (a proponent).
 
-    Source: Pruthi, Liu, Sundararajan, Kale 2020, arXiv 2002.08484, sections 3.2 and 3.4: the dot product of two rank-one
-    gradients is (error · error)(input · input).
+    Source: Pruthi, Liu, Sundararajan, Kale 2020, arXiv 2002.08484, sections 3.2 and 3.4: the dot product of two
+    rank-one gradients is (error · error)(input · input).
     """
     parts = [
         rate * (error @ other_error.T) * (inputs @ other_inputs.T)

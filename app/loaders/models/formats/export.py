@@ -42,11 +42,16 @@ class ExportBackend:
 
 
 def load(path: Path, spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> ExportBackend:
-    """Copy what is safe to a new archive, and load that.
+    """Copy what is safe to a new archive, and load that; errors as `read_program`."""
+    return _backend(read_program(path), device, dtype)
+
+
+def read_program(path: Path) -> torch.export.ExportedProgram:
+    """Read the graph and its tensors, and nothing else of the file.
 
     Raises:
         PickleRefused: an entry asks for pickle.
-        NotAModel: damaged, made by another torch, or with several inputs.
+        NotAModel: damaged, made by another torch, or not a network that takes images and nothing else.
     """
     with tempfile.TemporaryDirectory() as folder:
         clean = Path(folder) / "model.pt2"
@@ -55,13 +60,14 @@ def load(path: Path, spec: ModelSpec, device: torch.device, dtype: torch.dtype) 
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 program = torch.export.load(clean)
-                return _backend(program, device, dtype)
         except _READ_ERRORS as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise NotAModel(
                 f"The torch.export file cannot be read by torch {torch.__version__} ({reason}). Export it again with "
                 "torch.export.save."
             ) from error
+    _require_images(program)
+    return program
 
 
 def copy_without_pickles(source: Path, target: Path) -> None:
@@ -105,15 +111,21 @@ def _payload(archive: zipfile.ZipFile, names: dict[str, str], folder: str, confi
 
 
 def _backend(program: torch.export.ExportedProgram, device: torch.device, dtype: torch.dtype) -> ExportBackend:
-    if len(program.graph_signature.user_inputs) != 1:
-        raise NotAModel(f"The exported graph takes {len(program.graph_signature.user_inputs)} inputs; an image is one.")
-    image = next(n for n in program.graph.nodes if n.name == program.graph_signature.user_inputs[0])
-    shape = tuple(length if isinstance(length, int) else None for length in image.meta["val"].shape)
-    if len(shape) != 4:
-        raise NotAModel("The exported graph's input must be images: [batch, channels, height, width].")
     module = program.module(check_guards=False)
     assert isinstance(module, fx.GraphModule)
-    return ExportBackend(module.to(device), shape, dtype)
+    return ExportBackend(module.to(device), _input_shape(program), dtype)
+
+
+def _require_images(program: torch.export.ExportedProgram) -> None:
+    if len(program.graph_signature.user_inputs) != 1:
+        raise NotAModel(f"The exported graph takes {len(program.graph_signature.user_inputs)} inputs; an image is one.")
+    if len(_input_shape(program)) != 4:
+        raise NotAModel("The exported graph's input must be images: [batch, channels, height, width].")
+
+
+def _input_shape(program: torch.export.ExportedProgram) -> tuple[int | None, ...]:
+    image = next(n for n in program.graph.nodes if n.name == program.graph_signature.user_inputs[0])
+    return tuple(length if isinstance(length, int) else None for length in image.meta["val"].shape)
 
 
 def _tap(module: fx.GraphModule) -> bool:

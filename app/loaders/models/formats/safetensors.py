@@ -72,6 +72,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load(path: Path, spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> ModuleBackend:
+    """Build the architecture and fill in the weights; errors as `read_network`."""
+    return ModuleBackend(read_network(path, spec), device, dtype)
+
+
+def read_network(path: Path, spec: ModelSpec) -> nn.Module:
     """Build the architecture and fill in the weights.
 
     Raises:
@@ -87,7 +92,7 @@ def load(path: Path, spec: ModelSpec, device: torch.device, dtype: torch.dtype) 
     except WeightsMismatch as error:
         fitting = guess(state)
         raise WeightsMismatch(f"{error.message} {_hint(fitting)}".strip()) from None
-    return ModuleBackend(model, device, dtype)
+    return model.eval()
 
 
 def _hint(fitting: tuple[str, ...]) -> str:

@@ -1,0 +1,96 @@
+"""Stage `attribute`: the training images that each audited prediction leans on, by every method the model allows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from app.audits.base import Inputs, Result, Split
+from app.audits.influence.schema import InfluenceSummary, Method, MethodSummary
+from app.audits.influence.scores import Attributor
+
+BLOCK = 256
+
+
+def attribute(inputs: Inputs) -> Result:
+    """Keep, for each target and method, the most helpful and the most harmful training images.
+
+    Details, for each method: `<method>.rows` int32 [m, 2·top] (places in the training split, most helpful first, most
+    harmful last) and `<method>.scores` float32, the same shape. Table `train`: one row per training image with each
+    method's mean score over targets, over targets that the model gets right, and over those that it gets wrong.
+    """
+    if inputs.train is None:
+        return _nothing("The run names no training split; start it with the split that the model was trained on.")
+    if len(inputs.train.manifest) < 2:
+        return _nothing("The training split has a single image; there is nothing to compare it with.")
+    found = Attributor(inputs, inputs.train, inputs.audited)
+    details: dict[str, NDArray[np.generic]] = {}
+    columns: dict[str, NDArray[np.float32]] = {}
+    for done, method in enumerate(found.methods):
+        inputs.progress(done / len(found.methods), f"Attributing: {method}")
+        lists, means = _run(found, method, inputs)
+        details |= {f"{method}.rows": lists[0], f"{method}.scores": lists[1]}
+        columns |= {f"{method}.{name}": values for name, values in means.items()}
+    return Result(
+        summary=_summary(found, inputs.train).model_dump(mode="json"),
+        details=details,
+        tables={"train": pa.table({"row": inputs.train.manifest["row"], **columns})},
+    )
+
+
+def _run(
+    found: Attributor, method: Method, inputs: Inputs
+) -> tuple[tuple[NDArray[np.int32], NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+    count, wrong = len(found.targets.manifest), _wrong(found.targets)
+    top = min(inputs.params.top, len(found.train.manifest) // 2)
+    places, values = [], []
+    sums = torch.zeros(2, len(found.train.manifest), dtype=torch.float64)
+    for start in range(0, count, BLOCK):
+        block = np.arange(start, min(start + BLOCK, count))
+        scores = found.methods[method](block)
+        some = _ends(scores, top)
+        places.append(some[0])
+        values.append(some[1])
+        missed = torch.from_numpy(wrong[block])
+        sums[0] += scores[:, ~missed].sum(dim=1)
+        sums[1] += scores[:, missed].sum(dim=1)
+    lists = (torch.cat(places).int().numpy(), torch.cat(values).float().numpy())
+    sizes = np.maximum([(~wrong).sum(), wrong.sum()], 1)
+    means = {name: (sums[i] / sizes[i]).float().numpy() for i, name in enumerate(("right", "wrong"))}
+    return lists, means | {"mean": (sums.sum(dim=0) / count).float().numpy()}
+
+
+def _ends(scores: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    """The `top` highest and lowest scores of each column, int64 and float [m, 2·top], highest first."""
+    high, low = scores.topk(top, dim=0), scores.topk(top, dim=0, largest=False)
+    rows = torch.cat([high.indices, low.indices.flip(0)])
+    return rows.T.contiguous(), torch.cat([high.values, low.values.flip(0)]).T.contiguous()
+
+
+def _wrong(split: Split) -> NDArray[np.bool_]:
+    labels = split.manifest["label"].to_numpy()
+    if split.logits is None:
+        return np.zeros(len(labels), bool)
+    found: NDArray[np.bool_] = (np.array(split.logits).argmax(axis=1) != labels) & (labels >= 0)
+    return found
+
+
+def _summary(found: Attributor, train: Split) -> InfluenceSummary:
+    methods = [MethodSummary(method=method) for method in found.methods]
+    methods += [MethodSummary(method=method, reason=reason) for method, reason in found.reasons.items()]
+    coverage = train.model.get("gradients.coverage")
+    return InfluenceSummary(
+        train_rows=len(train.manifest),
+        targets=len(found.targets.manifest),
+        checkpoints=found.checkpoints,
+        coverage=None if coverage is None else float(coverage[0]),
+        ridge=found.ridge,
+        methods=methods,
+    )
+
+
+def _nothing(reason: str) -> Result:
+    return Result(summary=InfluenceSummary(unavailable=reason).model_dump(mode="json"))

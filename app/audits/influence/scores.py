@@ -1,0 +1,143 @@
+"""Each method's scores for a block of targets, from what the run's arrays hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from app.audits.base import Inputs, Split
+from app.audits.influence.schema import METHODS, Method, Params
+from app.numerics.attribution.knn_shapley import knn_shapley, signed_similarity
+from app.numerics.attribution.quantised import QuantisedRows
+from app.numerics.attribution.ridge import Spectrum
+from app.numerics.attribution.tracin import logit_error, tracin_last_layer
+from app.numerics.attribution.trak import Checkpoint, trak_scores
+
+BlockScores = Callable[[NDArray[np.int64]], Tensor]
+"""Places of targets in the audited split → float32 [N, m]."""
+
+
+class CannotAttribute(Exception):
+    """A method has nothing to work with; the message says what is missing."""
+
+
+@dataclass
+class Attributor:
+    """Scores of every method that this run allows; the others say why not."""
+
+    inputs: Inputs
+    train: Split
+    targets: Split
+    reasons: dict[Method, str] = field(default_factory=dict)
+    methods: dict[Method, BlockScores] = field(default_factory=dict)
+    ridge: float | None = None
+
+    def __post_init__(self) -> None:
+        makers: dict[Method, Callable[[], BlockScores]] = {
+            "trak": self._trak,
+            "tracin": self._tracin,
+            "knn_shapley": self._knn_shapley,
+            "similarity": self._similarity,
+        }
+        for method in METHODS:
+            try:
+                self.methods[method] = makers[method]()
+            except CannotAttribute as error:
+                self.reasons[method] = str(error)
+
+    @property
+    def checkpoints(self) -> int:
+        """Checkpoints that gradients were taken at."""
+        return sum(name.startswith("gradients.codes-") for name in self.train.model)
+
+    def _trak(self) -> BlockScores:
+        count = self.checkpoints
+        if not count:
+            raise CannotAttribute(
+                "This model's format gives no gradients; upload it as safetensors or with torch.export."
+            )
+        params: Params = self.inputs.params
+        ridge = self.ridge = params.ridge or (1.0 if count > 1 else 3.0)
+        trained = [(rows(self.train, c), torch.from_numpy(array(self.train, "doubt", c))) for c in range(count)]
+        spectra = [Spectrum.of([codes.rows()]) for codes, _ in trained]
+        targets = [rows(self.targets, c) for c in range(count)]
+
+        def scores(places: NDArray[np.int64]) -> Tensor:
+            points = [
+                Checkpoint(codes, spectrum, QuantisedRows(own.codes[places], own.scales[places]).rows(), doubts)
+                for (codes, doubts), spectrum, own in zip(trained, spectra, targets, strict=True)
+            ]
+            return trak_scores(points, ridge)
+
+        return scores
+
+    def _tracin(self) -> BlockScores:
+        train, targets = (self._last_layer(split) for split in (self.train, self.targets))
+
+        def scores(places: NDArray[np.int64]) -> Tensor:
+            return tracin_last_layer([train], [(targets[0][places], targets[1][places])], [1.0])
+
+        return scores
+
+    def _last_layer(self, split: Split) -> tuple[Tensor, Tensor]:
+        if split.logits is None or split.features is None:
+            raise CannotAttribute("This model hides its penultimate layer.")
+        labels = targets_of(split)
+        inputs = torch.cat([tensor(split.features), torch.ones(len(labels), 1)], dim=1)
+        error = logit_error(tensor(split.logits), labels)
+        # Unlabelled training rows teach nothing.
+        return torch.where(known(split)[:, None], error, 0.0) if split is self.train else error, inputs
+
+    def _knn_shapley(self) -> BlockScores:
+        train, targets = self._space()
+        own, other, k = targets_of(self.train), targets_of(self.targets), self.inputs.params.neighbours
+        return lambda places: knn_shapley(train, own, targets[places], other[places], k)
+
+    def _similarity(self) -> BlockScores:
+        train, targets = self._space()
+        own, other = targets_of(self.train), targets_of(self.targets)
+        return lambda places: signed_similarity(train, own, targets[places], other[places])
+
+    def _space(self) -> tuple[Tensor, Tensor]:
+        """The model's own penultimate layer where it shows one, else the encoder's embeddings."""
+        for name in ("features", "embeddings"):
+            pair = getattr(self.train, name), getattr(self.targets, name)
+            if pair[0] is not None and pair[1] is not None:
+                return tensor(pair[0]), tensor(pair[1])
+        raise CannotAttribute("There are neither penultimate features nor embeddings to compare images in.")
+
+
+def rows(split: Split, checkpoint: int) -> QuantisedRows:
+    """The sketched gradients of a split at a checkpoint."""
+    codes, scales = (array(split, name, checkpoint) for name in ("codes", "scales"))
+    return QuantisedRows(torch.from_numpy(codes), torch.from_numpy(scales))
+
+
+def array(split: Split, name: str, checkpoint: int) -> NDArray[np.generic]:
+    """One array of the stage `gradients`, copied on write only where torch insists."""
+    found: NDArray[np.generic] = np.array(split.model[f"gradients.{name}-{checkpoint}"])
+    return found
+
+
+def tensor(values: NDArray[np.float32]) -> Tensor:
+    """A float32 tensor of a memory-mapped array."""
+    return torch.from_numpy(np.array(values, dtype=np.float32))
+
+
+def targets_of(split: Split) -> Tensor:
+    """Labels int64 [n]; the predicted class where a row has none."""
+    labels = torch.from_numpy(split.manifest["label"].to_numpy().astype(np.int64))
+    if split.logits is None:
+        return labels
+    predicted = torch.from_numpy(np.array(split.logits).argmax(axis=1))
+    return torch.where(labels >= 0, labels, predicted)
+
+
+def known(split: Split) -> Tensor:
+    """Whether a row has a label, bool [n]."""
+    return torch.from_numpy(split.manifest["label"].to_numpy() >= 0)

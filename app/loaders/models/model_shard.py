@@ -1,0 +1,98 @@
+"""Run an audit kind's own function on a network and one shard of images; called in the sandboxed child."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import fx
+
+from app.audits.base import ModelBatch, ModelShard
+from app.errors import UserError
+from app.loaders.decoding import pace
+from app.loaders.images import MAX_PIXELS
+from app.loaders.models.graph import normalised_graph
+from app.loaders.models.packed import PackedImages, prepared_batches
+from app.loaders.models.preprocess import to_input
+from app.loaders.models.runtime import pick_device
+from app.loaders.models.spec import ModelSpec
+
+_loaded: dict[str, list[fx.GraphModule]] = {}
+
+
+class ModelShardRequest(BaseModel):
+    """What `run_shard` needs; paths are absolute and readable in the sandbox."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    files: list[Path] = Field(description="The checkpoints in order.")
+    spec: ModelSpec
+    images: list[Path] = Field(description="Packs of image files laid end to end.")
+    ranges: Path
+    labels: Path = Field(description=".npy int64 [rows], in the model's numbering, −1 where unknown.")
+    function: str
+    params: dict[str, Any]
+    seed: int
+    output: Path = Field(description="Folder for the arrays; made if missing.")
+    batch_size: int = Field(64, ge=1)
+    device: str = "auto"
+    max_pixels: int = MAX_PIXELS
+
+
+def run_shard(payload: dict[str, Any], progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Write each array that the function returns as <name>.npy.
+
+    `payload` is a `ModelShardRequest`. Rows whose image cannot be read have the label −1. Progress: `done`, `total`.
+
+    Returns `arrays` (name → [shape, dtype]), `seconds`.
+
+    Raises:
+        UserError: the network cannot be differentiated, or a gradient is not finite.
+    """
+    request = ModelShardRequest.model_validate(payload)
+    began = time.monotonic()
+    shard = _shard(request, progress)
+    module, _, name = request.function.partition(":")
+    try:
+        arrays: dict[str, NDArray[Any]] = getattr(importlib.import_module(module), name)(shard)
+    except FloatingPointError as error:
+        raise UserError(f"{error} The checkpoint may have diverged; leave it out.") from error
+    request.output.mkdir(parents=True, exist_ok=True)
+    for title, array in arrays.items():
+        np.save(request.output / f"{title}.npy", array, allow_pickle=False)
+    described = {title: [list(array.shape), str(array.dtype)] for title, array in arrays.items()}
+    return {"arrays": described, "seconds": time.monotonic() - began}
+
+
+def _shard(request: ModelShardRequest, progress: Callable[[dict[str, Any]], None]) -> ModelShard:
+    device = pick_device(request.device)
+    images = PackedImages(request.images, np.load(request.ranges, allow_pickle=False))
+    labels = torch.from_numpy(np.load(request.labels, allow_pickle=False))
+
+    def batches() -> Iterator[ModelBatch]:
+        steps = request.spec.preprocessing
+        for batch in prepared_batches(images, steps, request.batch_size, pace(device), request.max_pixels):
+            found = to_input(torch.from_numpy(batch.pixels).to(device), steps)
+            own = labels[batch.start : batch.start + len(found)].clone()
+            own[[row - batch.start for row in batch.failures]] = -1
+            yield ModelBatch(batch.start, found, own.to(device))
+            progress({"done": batch.start + len(found), "total": len(images)})
+
+    networks = cached_graphs(request.files, request.spec, device)
+    return ModelShard(networks, batches, len(images), request.params, request.seed)
+
+
+def cached_graphs(files: list[Path], spec: ModelSpec, device: torch.device) -> list[fx.GraphModule]:
+    """Look into every checkpoint once per process; those of the last version are kept."""
+    key = "\n".join([*(f"{file} {file.stat().st_mtime_ns}" for file in files), spec.model_dump_json(), str(device)])
+    if key not in _loaded:
+        _loaded.clear()
+        _loaded[key] = [normalised_graph(file, spec, device) for file in files]
+    return _loaded[key]

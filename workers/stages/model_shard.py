@@ -1,0 +1,93 @@
+"""One shard of a kind's work on the network itself: images and labels go to the sandboxed child, arrays come back."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from app.audits import kind as kind_named
+from app.audits.base import ModelStageSpec
+from app.services import keys
+from app.settings import get_settings
+from app.store.images import DatasetImages
+from app.store.places import get_artifacts, get_blobs
+from workers import warm
+from workers.run_plan import RunPlan, load_run, model_stage
+from workers.sandbox import Sandbox, SandboxCrashed, load_array
+from workers.stages.inputs import to_model_labels
+from workers.stages.predict import halving
+from workers.work import Work
+
+RUN_SHARD = "app.loaders.models.model_shard:run_shard"
+
+
+def run(work: Work) -> dict[str, Any]:
+    """Write the shard's artifact, unless it is there."""
+    start, stop, store = work.args["start"], work.args["stop"], get_artifacts()
+    key = keys.shard_key(work.line, work.args["base"], start, stop)
+    if not store.has(key):
+        plan = load_run(work.job.id)
+        kind, stage = model_stage(work.line)
+        _compute(work, plan, (key, start, stop), stage, plan.kind_params(kind_named(kind)))
+    work.count(stop - start)
+    return {}
+
+
+def _compute(
+    work: Work, plan: RunPlan, shard: tuple[str, int, int], stage: ModelStageSpec, params: dict[str, Any]
+) -> None:
+    key, start, stop = shard
+    files = [get_blobs().local(row.sha256) for row in plan.rows.checkpoints]
+    child = warm.model_child(plan.model_hash, files, work.device)
+    folder = Path(tempfile.mkdtemp(dir=child.folder))
+    try:
+        images, ranges = DatasetImages(plan.folder, get_blobs()).pack_rows(start, stop, folder)
+        np.save(folder / "labels.npy", _labels(plan, start, stop))
+        payload = {
+            "files": [str(file) for file in files],
+            "spec": plan.rows.version.spec,
+            "images": [str(images)],
+            "ranges": str(ranges),
+            "labels": str(folder / "labels.npy"),
+            "function": stage.function,
+            "params": {name: params[name] for name in stage.params},
+            "seed": plan.rows.run.seed,
+            "output": str(folder / "out"),
+            "device": work.device,
+            "max_pixels": get_settings().max_pixels,
+        }
+        answer = halving(lambda size: _ask(work, child, {**payload, "batch_size": size}), work.log)
+        _publish(key, folder / "out", stop - start, answer)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ask(work: Work, child: Sandbox, payload: dict[str, Any]) -> dict[str, Any]:
+    # The folder's owner is the child's user; what this process made there must be writable for it.
+    Path(payload["output"]).parent.chmod(0o777)
+    return child.request(RUN_SHARD, payload, should_stop=work.stopped)
+
+
+def _labels(plan: RunPlan, start: int, stop: int) -> np.ndarray:
+    table = pq.read_table(
+        plan.folder / "manifest.parquet",
+        columns=["row", "label"],
+        filters=[("row", ">=", start), ("row", "<", stop)],
+        memory_map=True,
+    )
+    return to_model_labels(plan, table["label"]).astype(np.int64)
+
+
+def _publish(key: str, output: Path, rows: int, answer: dict[str, Any]) -> None:
+    arrays = answer.get("arrays")
+    if not isinstance(arrays, dict) or not arrays:
+        raise SandboxCrashed("The sandboxed process described its arrays wrongly.")
+    with get_artifacts().write(key) as folder:
+        for name, (shape, dtype) in arrays.items():
+            load_array(output, f"{name}.npy", (rows, *shape[1:]), dtype)
+            shutil.copyfile(output / f"{name}.npy", folder / f"{name}.npy")
