@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse, Response
 
 from app.errors import NotFound
 from app.resources import resource
+from app.web.styles import BUNDLE, style_sheet
 from app.web.templating import static_version
 
 mimetypes.add_type("font/woff2", ".woff2")
@@ -29,6 +30,8 @@ def static_file(request: Request, version: str, path: str) -> Response:
     if not wanted.is_relative_to(root):
         raise NotFound("There is no such file.")
     headers = {"Cache-Control": _FOREVER if version == static_version() else "public, max-age=60"}
+    if path == BUNDLE:
+        return Response(style_sheet(), media_type="text/css", headers=headers)
     media = mimetypes.guess_type(wanted.name)[0] or "application/octet-stream"
     if wanted.is_file():
         return FileResponse(wanted, media_type=media, headers=headers)

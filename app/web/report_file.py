@@ -13,10 +13,10 @@ from app.errors import UserError
 from app.resources import resource
 from app.services.reports.schema import ReportContent
 from app.web.report_context import embedded, report_view
+from app.web.styles import style_sheet
 from app.web.templating import make_environment
 
 MOST_BYTES = 10 * 10**6
-STYLES = ("tokens", "base", "blocks", "results", "report")
 _FONT = re.compile(r'url\(["\']?([^"\')]*?([\w.-]+\.woff2))["\']?\)')
 
 
@@ -44,9 +44,7 @@ def _environment() -> Environment:
 
 @lru_cache
 def _styles() -> str:
-    folder = resource("static") / "css"
-    parts = [(folder / f"{name}.css").read_text() for name in STYLES if (folder / f"{name}.css").is_file()]
-    return _FONT.sub(_inlined, "\n".join(parts))
+    return _FONT.sub(_inlined, style_sheet())
 
 
 def _inlined(match: re.Match[str]) -> str:

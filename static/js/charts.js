@@ -3,12 +3,15 @@
 import { outcomes, paint } from "./points.js";
 
 const BUNDLE = new URL("../vendor/plotly/plotly-strict.min.js", import.meta.url).href;
-// The bundle adds inline styles unless these ids are taken; the rules that it needs are in charts.css.
+// The bundle adds inline styles unless these ids are taken; the rules that it needs are in css/results/charts.css.
 const TAKEN = ["plotly.js-style-global", "9f215cf04c5486422605d13261cb87401f4e7763b6296af81e98efbc0130da53"];
 const SYMBOLS = ["circle", "x", "circle-open"];
 // SVG marks are elements of the page: more of them make it unusable.
 const MOST_WITHOUT_WEBGL = 4000;
 const CONFIG = { displayModeBar: false, displaylogo: false, responsive: true, scrollZoom: true, showAxisDragHandles: false, showTips: false };
+
+// A finger scrolls the page until somebody says that it selects; a wheel zooms only with Ctrl or ⌘.
+export const touch = matchMedia("(pointer: coarse)").matches;
 
 let bundle;
 
@@ -68,6 +71,8 @@ export class PointChart {
 
   async draw() {
     this.plotly = await plotly();
+    this.stage.addEventListener("wheel", leaveToPage, { capture: true, passive: true });
+    this.scrolls(this.layout.dragmode === false);
     await this.plotly.newPlot(this.stage, this.traces(), this.themed(), CONFIG);
     const dark = matchMedia("(prefers-color-scheme: dark)");
     dark.addEventListener("change", () => this.restyle());
@@ -132,7 +137,12 @@ export class PointChart {
     this.stage.dispatchEvent(new Event("themed"));
   }
 
+  scrolls(yes) {
+    this.stage.classList.toggle("plot-scrolls", yes);
+  }
+
   async change(layout) {
+    if ("dragmode" in layout) this.scrolls(layout.dragmode === false);
     await this.plotly.relayout(this.stage, layout);
   }
 
@@ -155,6 +165,10 @@ export class PointChart {
     const [drawn, all] = [this.points.m - this.left, this.points.m].map((count) => count.toLocaleString("en"));
     return this.left ? `Without WebGL this browser draws ${drawn} of ${all} points, errors first; only these can be picked.` : "This browser has no WebGL, so the chart is slower.";
   }
+}
+
+function leaveToPage(event) {
+  if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
 }
 
 function indices(points, outcome) {

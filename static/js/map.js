@@ -1,11 +1,12 @@
 // The map: colour by error, slice or class; drag a lasso or a box around images to look at them and keep them.
 
-import { PointChart, notDrawn } from "./charts.js";
+import { PointChart, notDrawn, touch } from "./charts.js";
 import { NamedColours, OutcomeColours, Tip, legend, outcomes, readPoints } from "./points.js";
 
 const SHOWN = 48;
-const DRAGS = { lasso: "lasso", box: "select", pan: "pan" };
-const LAYOUT = { margin: { l: 0, r: 0, t: 0, b: 0 }, xaxis: { visible: false }, yaxis: { visible: false } };
+const DRAGS = { page: false, lasso: "lasso", box: "select", pan: "pan" };
+// One unit is as long across as up: distances on the map mean the same in every direction.
+const LAYOUT = { margin: { l: 0, r: 0, t: 0, b: 0 }, xaxis: { visible: false }, yaxis: { visible: false, scaleanchor: "x", scaleratio: 1 } };
 
 for (const form of document.querySelectorAll("[data-map]")) {
   start(form).catch((error) => form.querySelector(".map-stage").append(notDrawn(error)));
@@ -20,6 +21,7 @@ async function start(form) {
     class: () => new NamedColours(points, points.label, classes, { rest: "no label" }),
     slice: () => new NamedColours(points, points.slice, JSON.parse(form.dataset.slices), { first: 1, rest: "in no slice" }),
   };
+  if (touch) form.querySelector("[name=drag][value=page]").checked = true;
   const layout = { ...LAYOUT, dragmode: DRAGS[form.elements.drag.value] };
   const chart = new PointChart(stage.querySelector("[data-map-plot]"), points, colours[form.elements.colour.value](), layout);
   await chart.draw();

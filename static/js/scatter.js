@@ -1,10 +1,10 @@
 // The scatter of a class: decision value against confidence; a click opens the image.
 
-import { PointChart, notDrawn, seen } from "./charts.js";
+import { PointChart, notDrawn, seen, touch } from "./charts.js";
 import { OutcomeColours, Tip, legend, outcomes, readPoints } from "./points.js";
 
 const LAYOUT = {
-  dragmode: "pan",
+  dragmode: touch ? false : "pan",
   xaxis: { title: { text: "hard ← decision value → easy" } },
   yaxis: { title: { text: "confidence" }, tickformat: ".0%" },
 };

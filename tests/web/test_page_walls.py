@@ -20,7 +20,7 @@ from tests.factories import People, Signed, create_run
 
 
 def test_every_answer_carries_the_policy(client: TestClient, people: People) -> None:
-    for path in ("/sign-in", "/healthz", "/nowhere", static("css/base.css"), "/api/v1/openapi.json"):
+    for path in ("/sign-in", "/healthz", "/nowhere", static("css/faultline.css"), "/api/v1/openapi.json"):
         headers = client.get(path).headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -138,7 +138,7 @@ def test_everything_works_behind_a_prefix(installation: Path, people: People, mo
         assert 'href="/models' not in page.text
         assert 'aria-current="page">Models' in page.text.replace("\n", "")
         assert client.get("/audit/").headers["location"].startswith("/audit/sign-in?next=/")
-        assert client.get(static("css/base.css")).status_code == 200
+        assert client.get(static("css/faultline.css")).status_code == 200
         cut_off = owner.get("/models")
         assert 'href="/audit/models/new"' in cut_off.text
         assert client.get("/audit/sign-in").headers["set-cookie"].count("Path=/audit") == 1
