@@ -207,6 +207,9 @@ class RunReader(Protocol):
     def marks(self, finding_ids: Sequence[int]) -> Mapping[int, Marks]:
         """Return the tags of findings and who is to look at them; those without either may be left out."""
 
+    def picture(self, row: int) -> str:
+        """Return the path of any data set row's picture; empty where there is none, as in a report."""
+
     def link(self, subject: Subject) -> str:
         """Return the path of a subject's page; empty where there is none, as in a report."""
 

@@ -105,6 +105,10 @@ class LiveReader:
             wrong=wrong,
         )
 
+    def picture(self, row: int) -> str:
+        """Return the path of any data set row's thumbnail."""
+        return thumbnail_path(self.dataset_id, row)
+
     def marks(self, finding_ids: Sequence[int]) -> dict[int, Marks]:
         """Return the tags of findings and who is to look at them."""
         tags = marks.tags(self.session, findings.SUBJECT, self.run_id, finding_ids)

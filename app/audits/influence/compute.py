@@ -37,8 +37,12 @@ def attribute(inputs: Inputs) -> Result:
     return Result(
         summary=_summary(found, inputs.train).model_dump(mode="json"),
         details=details,
-        tables={"train": pa.table({"row": inputs.train.manifest["row"], **columns})},
+        tables={"train": _train_table(inputs.train, columns)},
     )
+
+
+def _train_table(train: Split, columns: dict[str, NDArray[np.float32]]) -> pa.Table:
+    return pa.table({"row": train.manifest["row"], "label": train.manifest["label"], **columns})
 
 
 def _run(

@@ -41,6 +41,10 @@ class SnapshotReader:
         found = (self._images.get(self.split_start + position) for position in positions)
         return [self._thumb(image) if image else None for image in found]
 
+    def picture(self, row: int) -> str:
+        """Return nothing: a report holds the pictures of its findings only."""
+        return ""
+
     def marks(self, finding_ids: Sequence[int]) -> dict[int, Marks]:
         """Return the findings' tags; whose work they are stays in the house."""
         wanted = set(finding_ids)

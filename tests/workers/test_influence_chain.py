@@ -1,0 +1,136 @@
+"""The kind `influence` from upload to score lists: real files, a real sandboxed child, two checkpoints."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load
+from torch import Tensor
+
+from app.loaders.models.layers import build_layers
+from app.numerics.attribution.outputs import doubt, margin
+from app.store.images import DatasetImages
+from app.store.models import AuditRun, Checkpoint, Dataset, ModelVersion
+from app.store.places import get_artifacts, get_blobs
+from app.store.repositories import jobs
+from app.store.session import reading, transaction
+from tests.workers import build
+from tests.workers.home import fresh_home
+from workers import warm
+from workers.testing import Twin
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AuditRun]:
+    with pytest.MonkeyPatch.context() as patch, fresh_home(tmp_path_factory.mktemp("inf"), patch, shard_rows="7"):
+        twin = Twin()
+        with transaction() as session:
+            dataset = build.dataset(session, build.project(session), build.images_zip())
+        twin.run_workflow("import_dataset", dataset.id)
+        with transaction() as session:
+            version = build.version(session, dataset.project_id, build.weights())
+            later = get_blobs().put([build.weights(1)])
+            session.add(
+                Checkpoint(version_id=version.id, position=1, filename="l", sha256=later.sha256, size=later.size)
+            )
+        twin.run_workflow("check_model", version.id)
+        with transaction() as session:
+            data, net = session.get_one(Dataset, dataset.id), session.get_one(ModelVersion, version.id)
+            run = build.run(session, data, net, kinds=["influence"], params={"influence": {"features": 2000, "top": 5}})
+        twin.run_workflow("audit_run", run.id)
+        with reading() as session:
+            yield session.get_one(AuditRun, run.id)
+        warm._drop_child()
+
+
+def images(run: AuditRun) -> tuple[Tensor, Tensor]:
+    """The 36 images (18 train, 18 val) as the network takes them, and their labels."""
+    with reading() as session:
+        dataset = session.get_one(Dataset, run.dataset_id)
+        steps = session.get_one(ModelVersion, run.model_version_id).spec["preprocessing"]
+    folder = get_artifacts().local(dataset.artifact_key)
+    rows = DatasetImages(folder, get_blobs()).rows(0, 36)
+    pixels = torch.tensor(np.stack([np.asarray(Image.open(io.BytesIO(data)), np.float32) / 255 for data in rows]))
+    x = (pixels - torch.tensor(steps["mean"])) / torch.tensor(steps["std"])
+    labels = pq.read_table(folder / "manifest.parquet")["label"].to_numpy()
+    return x.permute(0, 3, 1, 2), torch.tensor(labels, dtype=torch.int64)
+
+
+def gradient_rows(seed: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    network = build_layers(build.LAYERS)
+    network.load_state_dict(load(build.weights(seed)))
+    rows = []
+    for one, label in zip(x.split(1), y.split(1), strict=True):
+        parts = torch.autograd.grad(margin(network(one), label)[0], list(network.parameters()))
+        rows.append(torch.cat([part.flatten() for part in parts]))
+    return torch.stack(rows), doubt(network(x).detach(), y)
+
+
+def test_run_succeeds_and_says_what_it_did(run: AuditRun) -> None:
+    assert (run.status, run.error) == ("succeeded", "")
+    summary = run.summary["influence"]
+    assert (summary["train_rows"], summary["targets"], summary["checkpoints"]) == (18, 18, 2)
+    assert summary["coverage"] == pytest.approx(1)
+    assert [m["reason"] for m in summary["methods"]] == [""] * 4
+    assert {m["verified"] for m in summary["methods"]} == {"unverified"}
+
+
+def test_trak_lists_are_those_of_whole_gradients(run: AuditRun) -> None:
+    """With more features than weights nothing is sketched: the formula on autograd's gradients must come out."""
+    x, y = images(run)
+    order = pq.read_table(get_artifacts().local(run.details_keys["influence:attribute"]) / "train.parquet")["row"]
+    assert order.to_pylist() == list(range(18))
+    expected, doubts = torch.zeros(18, 18), []
+    for seed in (0, 1):
+        rows, weight = gradient_rows(seed, x, y)
+        train, targets = rows[:18], rows[18:]
+        moment = train.T @ train
+        matrix = moment + moment.trace() / len(moment) * torch.eye(len(moment))
+        expected += train @ torch.linalg.solve(matrix, targets.T) / 2
+        doubts.append(weight[:18])
+    expected *= torch.stack(doubts).mean(dim=0)[:, None]
+    places, scores = (
+        np.load(get_artifacts().local(run.details_keys["influence:attribute"]) / f"trak.{part}.npy")
+        for part in ("rows", "scores")
+    )
+    assert places.shape == scores.shape == (18, 10)
+    scale = float(expected.abs().max())
+    for target in range(18):
+        np.testing.assert_allclose(scores[target], expected[places[target], target], atol=0.02 * scale)
+        best = expected[:, target].topk(5).values.numpy()
+        np.testing.assert_allclose(scores[target, :5], best, atol=0.02 * scale)
+
+
+def test_progress_of_the_network_s_work_is_told(run: AuditRun) -> None:
+    with reading() as session:
+        stages = {stage.name: stage for stage in jobs.stages(session, "run", run.id)}
+    assert (stages["influence:gradients"].done, stages["influence:gradients"].total) == (36, 36)
+    assert stages["influence:gradients"].status == "succeeded"
+
+
+def test_another_run_takes_the_gradients_from_the_store(run: AuditRun) -> None:
+    with transaction() as session:
+        data, net = session.get_one(Dataset, run.dataset_id), session.get_one(ModelVersion, run.model_version_id)
+        again = build.run(session, data, net, kinds=["influence"], params={"influence": {"features": 2000, "top": 5, "neighbours": 3}})
+    twin = Twin()
+    twin.run_workflow("audit_run", again.id)
+    assert not [unit for unit in twin.ran if unit["stage"] in {"predict", "model-shard"}]
+    with reading() as session:
+        assert session.get_one(AuditRun, again.id).status == "succeeded"
+
+
+def test_without_a_training_split_the_run_still_ends_well(run: AuditRun) -> None:
+    with transaction() as session:
+        data, net = session.get_one(Dataset, run.dataset_id), session.get_one(ModelVersion, run.model_version_id)
+        alone = build.run(session, data, net, kinds=["influence"], train_split="")
+    Twin().run_workflow("audit_run", alone.id)
+    with reading() as session:
+        found = session.get_one(AuditRun, alone.id)
+    assert found.status == "succeeded"
+    assert "no training split" in found.summary["influence"]["unavailable"]
