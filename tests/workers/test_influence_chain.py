@@ -117,7 +117,8 @@ def test_progress_of_the_network_s_work_is_told(run: AuditRun) -> None:
 def test_another_run_takes_the_gradients_from_the_store(run: AuditRun) -> None:
     with transaction() as session:
         data, net = session.get_one(Dataset, run.dataset_id), session.get_one(ModelVersion, run.model_version_id)
-        again = build.run(session, data, net, kinds=["influence"], params={"influence": {"features": 2000, "top": 5, "neighbours": 3}})
+        params = {"influence": {"features": 2000, "top": 5, "neighbours": 3}}
+        again = build.run(session, data, net, kinds=["influence"], params=params)
     twin = Twin()
     twin.run_workflow("audit_run", again.id)
     assert not [unit for unit in twin.ran if unit["stage"] in {"predict", "model-shard"}]
