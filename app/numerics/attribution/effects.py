@@ -1,0 +1,128 @@
+"""Attributions as an embedding of data: what moves together, and how two learning algorithms differ."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class EffectComponents(NamedTuple):
+    """Principal directions of an attribution matrix.
+
+    `train` [N, c] unit columns: which training rows act together; `targets` [m, c]: how strongly, and with which sign,
+    each target feels them; `share` [c]: share of the matrix's squared size that each explains. The largest entry of
+    each column of `train` is positive.
+    """
+
+    train: Tensor
+    targets: Tensor
+    share: Tensor
+
+
+def effect_components(scores: Tensor, count: int, generator: torch.Generator) -> EffectComponents:
+    """Leading principal components of attributions, each target's vector scaled to unit length.
+
+    Args:
+        scores: float [N, m].
+        count: components wanted; at most min(N, m) are returned.
+        generator: source of the randomised range finder.
+
+    Raises:
+        ValueError: an empty matrix, or no component wanted.
+
+    Source: Ilyas et al. 2022, arXiv 2202.00622, section 5 (datamodel embeddings). Decomposition: Halko, Martinsson,
+    Tropp 2011.
+    """
+    if not scores.numel() or count < 1:
+        raise ValueError("There are no attributions to decompose.")
+    unit = _unit_columns(scores)
+    wanted = min(count, *scores.shape)
+    left, values, right = _leading(unit, wanted, generator)
+    sign = _sign(left)
+    return EffectComponents(left * sign, right * values * sign, values.square() / unit.square().sum())
+
+
+class Difference(NamedTuple):
+    """Directions in training space that one algorithm uses and the other does not.
+
+    `train` [N, c] unit columns; `targets` [m, c]: how strongly each target uses them under the first algorithm;
+    `first`, `second` [c]: mean share of a target's attribution (squared cosine) that lies along each direction, under
+    either algorithm: a distinguishing direction has a high share in the first and a low one in the second.
+    """
+
+    train: Tensor
+    targets: Tensor
+    first: Tensor
+    second: Tensor
+
+
+def model_difference(first: Tensor, second: Tensor, count: int, generator: torch.Generator) -> Difference:
+    """Compare two learning algorithms by what their predictions depend on.
+
+    Args:
+        first, second: float [N, m], attributions of the same targets to the same training rows under either algorithm.
+        count: directions wanted.
+        generator: source of the randomised range finder.
+
+    Raises:
+        ValueError: the matrices do not match, or the first depends on nothing that the second does not.
+
+    Source: Shah, Park, Ilyas, Madry 2023, "ModelDiff", arXiv 2211.12491, section 3: each target's vector under the
+    first algorithm loses its projection on the same target's vector under the second; principal components of the rest.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"Attributions of {tuple(first.shape)} and {tuple(second.shape)} are not of the same rows.")
+    a, b = _unit_columns(first), _unit_columns(second)
+    residual = a - b * (a * b).sum(dim=0)
+    if residual.norm() < 1e-6 * max(float(a.norm()), 1e-30):
+        raise ValueError("The first algorithm depends on nothing that the second does not depend on as well.")
+    directions, _, _ = _leading(residual, min(count, *first.shape), generator)
+    directions = directions * _sign(directions)
+    shares = [(directions.T @ side).square().mean(dim=1) for side in (a, b)]
+    return Difference(directions, a.T @ directions, *shares)
+
+
+def group_scores(scores: Tensor, members: Tensor, losses: Tensor) -> Tensor:
+    """Loss-weighted mean score of each training row for each group of targets: float [N, G].
+
+    Args:
+        scores: float [N, m].
+        members: bool [m, G], the groups that fail.
+        losses: float [m], non-negative; how badly each target fails.
+
+    The lowest rows of a column are what that group would be best without.
+
+    Raises:
+        ValueError: a group without a member.
+
+    Source: Jain et al. 2024 (D3M), group alignment score.
+    """
+    weight = members.to(scores.dtype) * losses[:, None]
+    if not members.any(dim=0).all():
+        raise ValueError("A group has no member.")
+    return scores @ (weight / weight.sum(dim=0).clamp(min=1e-30))
+
+
+def _unit_columns(scores: Tensor) -> Tensor:
+    return scores.double() / scores.double().norm(dim=0).clamp(min=1e-30)
+
+
+def _leading(matrix: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Leading singular triples; exact where the matrix is small, else by a range finder with power steps."""
+    if min(matrix.shape) <= 4 * (count + 10):
+        left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+        return left[:, :count], values[:count], right[:count].T
+    probe = torch.randn(matrix.shape[1], count + 10, generator=generator, dtype=matrix.dtype)
+    basis, _ = torch.linalg.qr(matrix @ probe)
+    for _ in range(4):
+        basis, _ = torch.linalg.qr(matrix @ (matrix.T @ basis))
+    small, values, right = torch.linalg.svd(basis.T @ matrix, full_matrices=False)
+    return (basis @ small)[:, :count], values[:count], right[:count].T
+
+
+def _sign(columns: Tensor) -> Tensor:
+    """±1 for each column, so that its largest entry becomes positive: the result does not depend on the solver."""
+    largest = columns.abs().argmax(dim=0)
+    return columns[largest, torch.arange(columns.shape[1])].sign()
