@@ -1,14 +1,18 @@
 FROM python:3.12-slim
 RUN useradd --create-home --uid 10001 faultline && install -d -o faultline /var/lib/faultline
+RUN pip install --no-cache-dir uv
 WORKDIR /srv/faultline
-COPY pyproject.toml README.md LICENSE ./
+# The dependencies are gigabytes: a layer of their own, so that a change of the code does not fetch them again.
+COPY pyproject.toml ./
+RUN uv pip install --system --no-cache -r pyproject.toml --extra s3 --extra gcs
+COPY README.md LICENSE ./
 COPY app app
 COPY workers workers
 COPY templates templates
 COPY static static
 COPY migrations migrations
 COPY demo demo
-RUN pip install --no-cache-dir uv && uv pip install --system --no-cache '.[s3,gcs]'
+RUN uv pip install --system --no-cache --no-deps .
 USER faultline
 ENV FAULTLINE_HOME=/var/lib/faultline PYTHONUNBUFFERED=1
 EXPOSE 8400

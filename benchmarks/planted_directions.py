@@ -27,7 +27,6 @@ from sklearn.svm import SVC
 from app.loaders.models.cifar_resnet import CifarResNet
 from app.loaders.models.spec import ModelSpec
 from app.numerics.intervals import wilson_interval
-from app.scenes.captions import KINDS
 from benchmarks.scenes_encoder import embed_pictures
 from scripts.train_scenes_classifier import load_split, predict
 
@@ -42,11 +41,6 @@ def caption_bank(noun: str) -> list[str]:
     parts = itertools.product(("", *SIZES), ("", *COLOURS), ("", *PLACES), ("", *HOURS))
     cores = [" ".join(word for word in (s, c, noun, p, h) if word) for s, c, p, h in parts]
     return [("an " if core[0] in "aeiou" else "a ") + core for core in cores]
-
-
-def noun_of(label: str) -> str:
-    """The general noun that is true of a class."""
-    return next((kind for kind, members in KINDS.items() if label in members), "thing")
 
 
 def correct(folder: Path, data: Path) -> np.ndarray:
@@ -120,12 +114,12 @@ def main() -> None:
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     print(f"accuracy {right.mean():.3f} (n = {len(rows)})")
     for plant in json.loads((demo / "planted.json").read_text()):
-        own, noun = label == plant["class"], noun_of(plant["class"])
+        own, noun = label == plant["class"], plant["class"]
         svm = fit_direction(z[fit & own], right[fit & own])
         held = np.flatnonzero(~fit & own)
         order = held[np.argsort(svm.decision_function(z[held]))]
         bank, read = caption_bank(noun), partial(embed_text, model, open_clip.get_tokenizer(name))
-        reference = read([f"a {noun}", f"a photo of a {plant['class']}"]).mean(0)
+        reference = read([f"a {noun}", f"a photo of a {noun}"]).mean(0)
         ranked = [bank[i] for i in caption_ranks(svm, std, read(bank), reference)]
         place = ranked.index(plant["caption"]) + 1
         print(f"{plant['name']:26s} {found_line(order, covered(plant, rows), own, right)}")

@@ -69,13 +69,17 @@ def pages(page: Page, root: str, run: int) -> dict[str, str]:
     page.goto(f"{root}/runs/{run}/slices", wait_until="networkidle")
     first = page.query_selector(f'main a[href*="/runs/{run}/slices/"]')
     slice_path = (first.get_attribute("href") or "") if first else f"/runs/{run}/slices"
+    page.goto(f"{root}/runs/{run}/images", wait_until="networkidle")
+    image = page.query_selector("main .thumbs a")
+    image_path = (image.get_attribute("href") or "") if image else f"/runs/{run}/images"
     page.goto(f"{root}/runs/{run}/reports", wait_until="networkidle")
     report = page.query_selector('main td a[href*="/reports/"]')
     report_path = (report.get_attribute("href") or "") if report else f"/runs/{run}/reports"
     return {
         "home": "/",
         "models": "/models",
-        "model": "/models/1/versions/1",
+        "model": "/models/1",
+        "version": "/models/1/versions/1",
         "datasets": "/datasets",
         "dataset": "/datasets/1",
         "new": "/audits/new",
@@ -85,7 +89,7 @@ def pages(page: Page, root: str, run: int) -> dict[str, str]:
         "classes": f"/runs/{run}/classes",
         "class": f"/runs/{run}/classes/3",
         "images": f"/runs/{run}/images",
-        "image": f"/runs/{run}/images/3600",
+        "image": image_path,
         "map": f"/runs/{run}/map",
         "ask": f"/runs/{run}/ask",
         "report": report_path,

@@ -204,6 +204,9 @@ class RunReader(Protocol):
     def thumbs(self, positions: Sequence[int]) -> list[Thumb | None]:
         """Return a picture for each position in the split, marked wrong or right; none where there is no picture."""
 
+    def asked(self, kind: str, action: str, position: int) -> Any | None:
+        """Return the latest question of that name about an image (`app.store.models.Query`); none: nobody asked."""
+
     def marks(self, finding_ids: Sequence[int]) -> Mapping[int, Marks]:
         """Return the tags of findings and who is to look at them; those without either may be left out."""
 

@@ -61,5 +61,10 @@ class Link(BaseModel):
 
 def whisker_scale(shown: Sequence[SliceCard]) -> tuple[float, float]:
     """From 0 to the next tenth above the highest whisker, so that cards compare at a glance."""
-    highs = [card.error.high or card.error.value for card in shown if card.error]
+    return common_scale([card.error for card in shown if card.error])
+
+
+def common_scale(estimates: Sequence[Estimate]) -> tuple[float, float]:
+    """From 0 to the next tenth above the highest whisker of a list."""
+    highs = [estimate.high or estimate.value for estimate in estimates]
     return 0.0, min(1.0, math.ceil(10 * max(highs, default=1.0)) / 10)

@@ -9,12 +9,13 @@ import typer
 from sqlalchemy.orm import Session
 
 from app.cli.actor import ProjectOption, actor, prepare
+from app.cli.find import find_dataset, find_version
 from app.cli.runs import show
 from app.cli.waiting import wait
-from app.errors import NotFound, UserError
+from app.errors import UserError
 from app.services.request_audit import RunRequest, request_audit
-from app.store.models import Dataset, ModelVersion
-from app.store.repositories import datasets, registry
+from app.store.models import Dataset
+from app.store.repositories import datasets
 from app.store.session import transaction
 
 TRAIN_NAMES = ("train", "training")
@@ -22,8 +23,8 @@ AUDIT_NAMES = ("test", "testing", "val", "valid", "validation", "dev", "all")
 
 
 def audit(
-    model: Annotated[str, typer.Argument(help="Model's name or id; name@2 is its version 2.")],
-    dataset: Annotated[str, typer.Argument(help="Data set's name or id.")],
+    model: Annotated[str, typer.Argument(help="Model's name or id (id:7); name@2 is its version 2.")],
+    dataset: Annotated[str, typer.Argument(help="Data set's name or id (id:7).")],
     kind: Annotated[list[str], typer.Option("--kind", help="Audit kind; may be repeated; none: all.")] = [],  # noqa: B006 - typer reads it
     split: Annotated[str, typer.Option(help="Split to audit; empty: test, else validation.")] = "",
     train_split: Annotated[
@@ -68,39 +69,6 @@ class Splits(NamedTuple):
 
     audited: str
     train: str
-
-
-def find_version(session: Session, project_id: int, text: str) -> ModelVersion:
-    """Return the model version that a person means by a name, an id, or either with @number.
-
-    Raises:
-        NotFound: there is none.
-    """
-    name, _, number = text.partition("@")
-    model = registry.model_by_name(session, project_id, name)
-    if model is None and name.isdigit():
-        model = registry.get_model(session, int(name))
-    if model is None or model.project_id != project_id:
-        raise NotFound(f"There is no model “{name}”. `faultline models list` lists them.")
-    versions = sorted(registry.versions(session, model.id), key=lambda v: -v.number)
-    found = next((v for v in versions if not number or str(v.number) == number), None)
-    if found is None:
-        raise NotFound(f"The model “{name}” has no version {number}.")
-    return found
-
-
-def find_dataset(session: Session, project_id: int, text: str) -> Dataset:
-    """Return the data set that a person means by a name or an id.
-
-    Raises:
-        NotFound: there is none.
-    """
-    found = datasets.by_name(session, project_id, text)
-    if found is None and text.isdigit():
-        found = datasets.get(session, int(text))
-    if found is None or found.project_id != project_id:
-        raise NotFound(f"There is no data set “{text}”. `faultline datasets list` lists them.")
-    return found
 
 
 def _splits(session: Session, dataset: Dataset, audited: str, train: str) -> Splits:

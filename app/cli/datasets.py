@@ -11,16 +11,19 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli.actor import JsonOption, ProjectOption, actor, prepare
+from app.cli.find import find_dataset
 from app.cli.waiting import wait
-from app.errors import NotFound, UserError
+from app.errors import UserError
 from app.loaders.datasets.request import Columns, Format, ImportOptions, Layout
+from app.services import import_dataset as service
 from app.services.import_dataset import DatasetRequest, import_dataset
 from app.services.local_files import keep_file
 from app.store.models import Dataset
 from app.store.repositories import datasets
-from app.store.session import reading, transaction
+from app.store.session import transaction
 
 app = typer.Typer(no_args_is_help=True)
+NameArgument = Annotated[str, typer.Argument(metavar="DATASET", help="Name or id (id:7).")]
 
 
 @app.command("add")
@@ -58,7 +61,7 @@ def add(
     typer.echo(f"Data set {dataset.id}: {dataset.name}")
     if waits:
         wait("dataset", dataset.id)
-        show(dataset.id)
+        show(f"id:{dataset.id}", project)
 
 
 @app.command("list")
@@ -77,13 +80,12 @@ def list_(project: ProjectOption = "", as_json: JsonOption = False) -> None:
 
 
 @app.command("show")
-def show(dataset_id: int, as_json: JsonOption = False) -> None:
+def show(name: NameArgument, project: ProjectOption = "", as_json: JsonOption = False) -> None:
     """Show a data set's splits and its integrity report."""
-    with reading() as session:
-        dataset = datasets.get(session, dataset_id)
-        if dataset is None:
-            raise NotFound(f"There is no data set {dataset_id}. `faultline datasets list` lists them.")
-        splits = datasets.splits(session, dataset_id)
+    prepare()
+    with transaction() as session:
+        dataset = find_dataset(session, actor(session, project).project.id, name)
+        splits = datasets.splits(session, dataset.id)
     if as_json:
         typer.echo(json.dumps(_plain(dataset) | {"integrity": dataset.integrity}, indent=1))
         return
@@ -92,6 +94,34 @@ def show(dataset_id: int, as_json: JsonOption = False) -> None:
         typer.echo(f"  {split.name}: {split.stop - split.start:,} rows")
     for item in dataset.integrity.get("items", []):
         typer.echo(f"  {item.get('severity', '')}: {item.get('sentence', '')}")
+
+
+@app.command("cancel")
+def cancel(name: NameArgument, project: ProjectOption = "") -> None:
+    """Cancel an import; its files are kept, and `retry` reads them again."""
+    prepare()
+    with transaction() as session:
+        who = actor(session, project)
+        dataset = find_dataset(session, who.project.id, name)
+        service.cancel(session, dataset, who.user)
+    typer.echo(f"The import of data set {dataset.id} is cancelled.")
+
+
+@app.command("retry")
+def retry(
+    name: NameArgument,
+    project: ProjectOption = "",
+    waits: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the import to end.")] = True,
+) -> None:
+    """Read the source of a failed or cancelled import once more, without sending it again."""
+    prepare()
+    with transaction() as session:
+        who = actor(session, project)
+        copy = service.import_again(session, find_dataset(session, who.project.id, name), who.user)
+    typer.echo(f"Data set {copy.id}: {copy.name}")
+    if waits:
+        wait("dataset", copy.id)
+        show(f"id:{copy.id}", project)
 
 
 def _plain(dataset: Dataset) -> dict[str, object]:

@@ -28,7 +28,7 @@ from app.services.request_audit import RunRequest, request_audit
 from app.settings import get_settings
 from app.store.models import AuditRun, Project, User
 from app.store.repositories import accounts as people
-from app.store.repositories import datasets, projects, registry, reports, runs
+from app.store.repositories import datasets, jobs, projects, registry, reports, runs
 from app.store.session import reading, transaction
 
 EMAIL, PASSWORD = "demo@localhost", "faultline-demo"
@@ -110,8 +110,12 @@ def _owner(session: Session) -> Owner:
 
 def _dataset(owner: Owner) -> int:
     with reading() as session:
-        found = datasets.by_name(session, owner.project.id, DATASET)
+        found = next(iter(datasets.named(session, owner.project.id, DATASET)), None)
     if found and found.status == "succeeded":
+        return found.id
+    if found and found.status in jobs.ACTIVE:
+        typer.echo("→ Going on with the import of the scenes")
+        follow("dataset", found.id)
         return found.id
     typer.echo("→ Importing the scenes")
     with transaction() as session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from typing import Annotated, Any
@@ -25,12 +26,13 @@ def doctor(
     workers: Annotated[
         bool, typer.Option("--workers", help="Only ask whether workers are alive; exit 1 if none.")
     ] = False,
+    here: Annotated[bool, typer.Option("--here", help="With --workers: only those of this machine count.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what works on this machine: database, store, workers, devices, encoder, containment of uploads."""
     queue.prepare()
     if workers:
-        raise typer.Exit(0 if _alive() else 1)
+        raise typer.Exit(0 if _alive(socket.gethostname() if here else None) else 1)
     findings = _examine(get_settings())
     if as_json:
         typer.echo(json.dumps(findings, indent=1))
@@ -65,9 +67,9 @@ def _machine() -> dict[str, Any]:
     return found
 
 
-def _alive() -> list[str]:
+def _alive(host: str | None = None) -> list[str]:
     with reading() as session:
-        return [worker.executor_id for worker in worker_rows.alive(session)]
+        return [w.executor_id for w in worker_rows.alive(session) if host in {None, w.host}]
 
 
 def _show(findings: dict[str, Any]) -> None:

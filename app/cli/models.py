@@ -11,15 +11,18 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli.actor import JsonOption, ProjectOption, actor, prepare
+from app.cli.find import find_dataset, find_version
 from app.cli.waiting import wait
-from app.errors import NotFound, UserError
+from app.errors import UserError
+from app.services import register_model as service
 from app.services.local_files import keep_file
 from app.services.register_model import Claim, ModelRequest, proposal_of, register_model, stored
 from app.store.models import ModelVersion
 from app.store.repositories import registry
-from app.store.session import reading, transaction
+from app.store.session import transaction
 
 app = typer.Typer(no_args_is_help=True)
+NameArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Name or id (id:7); name@2 is its version 2.")]
 
 NORMALISE: dict[str, dict[str, tuple[float, ...]]] = {
     "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
@@ -44,7 +47,9 @@ def add(
     ] = "{}",
     outputs: Annotated[str, typer.Option(help="logits or probabilities.")] = "",
     accuracy: Annotated[float | None, typer.Option(help="Accuracy that you claim, in [0, 1], on --dataset.")] = None,
-    dataset: Annotated[int | None, typer.Option(help="Data set of the claim, and of the smoke run's images.")] = None,
+    dataset: Annotated[
+        str, typer.Option(help="Data set (name or id) of the claim, and of the smoke run's images.")
+    ] = "",
     split: Annotated[str, typer.Option(help="Split of the claim.")] = "",
     project: ProjectOption = "",
     waits: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the check to end.")] = True,
@@ -56,10 +61,11 @@ def add(
         "preprocessing": _preprocessing(size, normalise, preprocessing),
         "classes": _classes(classes),
         "outputs": outputs,
-        "claim": Claim(accuracy=accuracy, dataset_id=dataset, split=split),
     }
     with transaction() as session:
         who = actor(session, project)
+        sample = find_dataset(session, who.project.id, dataset).id if dataset else None
+        request["claim"] = Claim(accuracy=accuracy, dataset_id=sample, split=split)
         known = registry.model_by_name(session, who.project.id, name)
         named = {"model_id": known.id} if known else {"name": name or files[0].stem}
         uploads = [keep_file(session, who.project.id, who.user, path) for path in files]
@@ -69,7 +75,7 @@ def add(
     typer.echo(f"Model {version.model_id}, version {version.number}")
     if waits:
         wait("model_version", version.id)
-        show(version.model_id, version.number)
+        show(f"id:{version.model_id}", version.number, project)
 
 
 @app.command("list")
@@ -91,15 +97,18 @@ def list_(project: ProjectOption = "", as_json: JsonOption = False) -> None:
 
 @app.command("show")
 def show(
-    model_id: int, number: Annotated[int, typer.Argument(help="0: the newest.")] = 0, as_json: JsonOption = False
+    name: NameArgument,
+    number: Annotated[int, typer.Argument(help="Version; 0: the newest.")] = 0,
+    project: ProjectOption = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Show a version: how it is fed, and what its smoke run said."""
-    with reading() as session:
-        model = registry.get_model(session, model_id)
-        versions = registry.versions(session, model_id)
-    version = next((v for v in sorted(versions, key=lambda v: -v.number) if number in {0, v.number}), None)
-    if model is None or version is None:
-        raise NotFound(f"There is no model {model_id} with such a version. `faultline models list` lists them.")
+    prepare()
+    with transaction() as session:
+        wanted = f"{name}@{number}" if number else name
+        version = find_version(session, actor(session, project).project.id, wanted)
+        model = registry.get_model(session, version.model_id)
+    assert model is not None
     if as_json:
         typer.echo(json.dumps(_plain(version), indent=1))
         return
@@ -108,6 +117,34 @@ def show(
         typer.echo(f"  {line}")
     for warning in [*version.inspection.get("warnings", []), *version.smoke.get("warnings", [])]:
         typer.echo(f"  {warning}")
+
+
+@app.command("cancel")
+def cancel(name: NameArgument, project: ProjectOption = "") -> None:
+    """Cancel the check of a version; its files are kept, and `retry` checks them again."""
+    prepare()
+    with transaction() as session:
+        who = actor(session, project)
+        version = find_version(session, who.project.id, name)
+        service.cancel(session, version, who.user)
+    typer.echo(f"The check of model {version.model_id}, version {version.number} is cancelled.")
+
+
+@app.command("retry")
+def retry(
+    name: NameArgument,
+    project: ProjectOption = "",
+    waits: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the check to end.")] = True,
+) -> None:
+    """Check the files of a failed or cancelled version once more, without sending them again."""
+    prepare()
+    with transaction() as session:
+        who = actor(session, project)
+        made = service.check_again(session, find_version(session, who.project.id, name), who.user)
+    typer.echo(f"Model {made.model_id}, version {made.number}")
+    if waits:
+        wait("model_version", made.id)
+        show(f"id:{made.model_id}", made.number, project)
 
 
 def _tried(version: ModelVersion) -> list[str]:

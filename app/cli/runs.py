@@ -90,6 +90,24 @@ def resume(
         wait("run", run_id)
 
 
+@app.command("again")
+def again(
+    run_id: int,
+    seed: Annotated[int | None, typer.Option(help="Another seed; none: the run's own.")] = None,
+    new_seed: Annotated[bool, typer.Option("--new-seed", help="Draw another seed.")] = False,
+    waits: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the run to end.")] = True,
+) -> None:
+    """Start the same audit once more; what is in the store is not computed again."""
+    _run(run_id)
+    chosen = request_audit.another_seed() if new_seed and seed is None else seed
+    with transaction() as session:
+        run = request_audit.run_again(session, session.get_one(AuditRun, run_id), actor(session).user, chosen)
+    typer.echo(f"Run {run.id}: {run.name}, seed {run.seed}")
+    if waits:
+        wait("run", run.id)
+        show(run.id)
+
+
 def _run(run_id: int) -> AuditRun:
     prepare()
     with reading() as session:

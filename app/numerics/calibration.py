@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,7 +35,6 @@ def reliability_table(
     confidence: ArrayLike,
     correct: ArrayLike,
     bins: int = 15,
-    binning: Literal["width", "mass"] = "width",
     level: float = 0.95,
 ) -> ReliabilityTable:
     """Accuracy against confidence, bin by bin.
@@ -43,8 +42,7 @@ def reliability_table(
     Args:
         confidence: probability of the predicted class, float [n] in [0, 1].
         correct: whether the prediction was right, bool [n].
-        bins: number of bins, at least 1.
-        binning: bins of equal width on [0, 1], or of equal mass (quantiles; ties may merge bins).
+        bins: number of bins of equal width on [0, 1], at least 1.
         level: coverage of the Wilson interval of each bin's accuracy.
 
     Returns:
@@ -53,11 +51,10 @@ def reliability_table(
     Raises:
         ValueError: different lengths, confidence outside [0, 1] or no bins.
 
-    Source: Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", ICML 2017, section 2; equal
-    mass: Nixon et al., "Measuring calibration in deep learning", 2019.
+    Source: Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", ICML 2017, section 2.
     """
     p, right = _checked(confidence, correct)
-    edges = _edges(p, bins, binning)
+    edges = _edges(bins)
     index = np.clip(np.searchsorted(edges, p, side="left") - 1, 0, len(edges) - 2)
     n = np.bincount(index, minlength=len(edges) - 1)
     hits = np.bincount(index, weights=right, minlength=len(n))
@@ -71,14 +68,13 @@ def expected_calibration_error(
     correct: ArrayLike,
     generator: np.random.Generator,
     bins: int = 15,
-    binning: Literal["width", "mass"] = "width",
     level: float = 0.95,
     resamples: int = 1000,
 ) -> CalibrationError:
     """Expected calibration error `sum over bins of n_b / n |accuracy_b - confidence_b|`, in [0, 1], 0 = best.
 
     Args:
-        confidence, correct, bins, binning: as for `reliability_table`.
+        confidence, correct, bins: as for `reliability_table`.
         generator: source of the bootstrap.
         level: coverage of the percentile interval.
         resamples: bootstrap draws. Rows are drawn as counts of (bin, right or wrong) cells, each with its mean
@@ -96,7 +92,7 @@ def expected_calibration_error(
     p, right = _checked(confidence, correct)
     if len(p) == 0:
         raise ValueError("calibration needs at least one row")
-    edges = _edges(p, bins, binning)
+    edges = _edges(bins)
     cells = len(edges) - 1
     index = np.clip(np.searchsorted(edges, p, side="left") - 1, 0, cells - 1)
     cell = index * 2 + right.astype(np.int64)
@@ -107,41 +103,15 @@ def expected_calibration_error(
     return CalibrationError(float(_binned_error(counts[None], gap)[0]), float(low), float(high), len(p))
 
 
-def brier_score(probabilities: ArrayLike, labels: ArrayLike) -> Floats:
-    """Brier score of each row: `sum over classes of (p_c - [y = c])²`, in [0, 2], 0 = best.
-
-    Args:
-        probabilities: float [n, classes], rows sum to 1.
-        labels: true class of each row, int [n] in [0, classes).
-
-    Returns:
-        float64 [n]; its mean is the score of the sample.
-
-    Raises:
-        ValueError: shapes that do not match, or a label outside the classes.
-
-    Source: Brier, "Verification of forecasts expressed in terms of probability", 1950.
-    """
-    p = np.asarray(probabilities, dtype=np.float64)
-    y = np.asarray(labels, dtype=np.int64)
-    if p.ndim != 2 or y.shape != (len(p),) or np.any((y < 0) | (y >= p.shape[1])):
-        raise ValueError("probabilities must be [n, classes] and labels [n] in [0, classes)")
-    own = p[np.arange(len(p)), y]
-    return np.asarray((p**2).sum(axis=1) - 2 * own + 1)
-
-
 def _binned_error(counts: NDArray[np.int64], gap: Floats) -> Floats:
     per_bin = (counts * gap).reshape(len(counts), -1, 2).sum(axis=2)
     return np.asarray(np.abs(per_bin).sum(axis=1) / counts.sum(axis=1))
 
 
-def _edges(p: Floats, bins: int, binning: str) -> Floats:
+def _edges(bins: int) -> Floats:
     if bins < 1:
         raise ValueError("at least one bin is needed")
-    if binning == "width" or len(p) == 0:
-        return np.linspace(0.0, 1.0, bins + 1)
-    inner = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1]))
-    return np.unique(np.concatenate([[0.0], inner, [1.0]]))
+    return np.linspace(0.0, 1.0, bins + 1)
 
 
 def _ratio(total: ArrayLike, n: NDArray[np.int64]) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 _TINY = 1e-12
+_FEWEST = 3
+"""Rows below which a regression says nothing."""
 
 
 def composed_moves(word_moves: Tensor, parts: Sequence[Sequence[int]]) -> Tensor:
@@ -45,23 +48,52 @@ def group_direction(features: Tensor, members: Tensor) -> Tensor:
     return (features[members].mean(dim=0) - features[~members].mean(dim=0)).float()
 
 
-def preferred_order(scores: Tensor, words: Sequence[int], tolerance: float = 0.5) -> list[int]:
-    """Captions by score, but first the shortest of those that come close to the best.
+def caption_evidence(matches: Tensor, group: Tensor, parts: Sequence[Sequence[int]]) -> Tensor:
+    """How much each caption explains which rows are in a group, less what chance and choice would explain, in nats.
+
+    Membership is regressed on how well the rows match the caption's words (Fisher's discriminant by least squares), and
+    the gain in log-likelihood over no caption is charged for the words: `-n/2 log(1 - R^2) - k/2 log n - log C(w, k)`,
+    half the extended Bayesian information criterion. Many words, and many to choose from, so make no caption better.
 
     Args:
-        scores: float [m], in standard deviations of meaningless captions.
-        words: words of the vocabulary in each caption.
-        tolerance: in the same unit; a word that adds less says nothing.
+        matches: float [n, w], how well each fit row matches each word: confirm rows must not choose their words.
+        group: bool [n].
+        parts: indices of the words of each caption, one to three.
 
     Returns:
-        A permutation of range(m).
+        float64 [m]; above 0 where the caption says more than none. Minus infinity where a word of it is found less
+        often in the group, the others given, or does not vary, or where one side is empty.
+
+    Source: Chen and Chen, "Extended Bayesian information criteria for model selection with large model spaces",
+    Biometrika 2008, with gamma = 1.
     """
-    order = [int(i) for i in scores.argsort(descending=True, stable=True)]
-    if not order:
-        return order
-    near = [i for i in order if scores[i] >= scores[order[0]] - tolerance]
-    first = min(near, key=lambda i: words[i])
-    return [first, *(i for i in order if i != first)]
+    n, w = matches.shape
+    evidence = torch.full((len(parts),), -math.inf, dtype=torch.float64)
+    if n < _FEWEST or not group.any() or group.all():
+        return evidence
+    unit = _unit_columns(matches.double())
+    between, toward = unit.T @ unit, unit.T @ _unit_columns(group.double()[:, None])[:, 0]
+    for k in sorted({len(part) for part in parts}):
+        chosen = [i for i, part in enumerate(parts) if len(part) == k]
+        words = torch.tensor([list(parts[i]) for i in chosen])
+        gain, weights = _least_squares(between[words[:, :, None], words[:, None, :]], toward[words])
+        value = -0.5 * n * torch.log1p(-gain) - 0.5 * k * math.log(n) - math.log(math.comb(w, k))
+        evidence[chosen] = torch.where((weights > 0).all(dim=1), value, -math.inf)
+    return evidence
+
+
+def _least_squares(between: Tensor, toward: Tensor) -> tuple[Tensor, Tensor]:
+    """R^2 [m] and weights [m, k], from correlations [m, k, k] among words and [m, k] of the words with the group."""
+    ridge = _TINY * torch.eye(between.shape[1], dtype=between.dtype)
+    weights = torch.linalg.solve(between + ridge, toward[:, :, None])[:, :, 0]
+    return (weights * toward).sum(dim=1).clamp(0.0, 1.0 - _TINY), weights
+
+
+def _unit_columns(values: Tensor) -> Tensor:
+    """Columns centred and of length 1; a constant one is 0."""
+    centred = values - values.mean(dim=0)
+    length = centred.norm(dim=0)
+    return torch.where(length > _TINY * values.abs().amax(dim=0), centred / length.clamp(min=_TINY), 0.0)
 
 
 def told_apart(features: Tensor, moves: Tensor, null_moves: Tensor, level: float = 0.95) -> Tensor:
@@ -81,16 +113,3 @@ def told_apart(features: Tensor, moves: Tensor, null_moves: Tensor, level: float
     """
     spread, null = ((features @ part.T).std(dim=0) for part in (moves, null_moves))
     return spread > torch.quantile(null, level)
-
-
-def group_effects(matches: Tensor, groups: Tensor, count: int) -> Tensor:
-    """How far each group's rows match each caption above average, in standard deviations: float32 [count, m].
-
-    Args:
-        matches: float [n, m], n >= 2.
-        groups: int64 [n] in [0, count).
-        count: number of groups; one without rows has effect 0.
-    """
-    centred = (matches - matches.mean(dim=0)) / matches.std(dim=0).clamp(min=_TINY)
-    sums = centred.new_zeros((count, matches.shape[1])).index_add_(0, groups, centred)
-    return (sums / torch.bincount(groups, minlength=count).clamp(min=1)[:, None]).float()

@@ -40,8 +40,9 @@ def fit_mixture(
     category_weight: float = 1.0,
     iterations: int = 100,
     tolerance: float = 1e-3,
+    start: Tensor | None = None,
 ) -> Mixture:
-    """Fit a mixture by EM from a k-means start.
+    """Fit a mixture by EM, from a k-means start unless one is given.
 
     A component's log-density of a row is `log N(x; mean, covariance) + category_weight · sum log table[category]`.
 
@@ -54,6 +55,7 @@ def fit_mixture(
         category_weight: how much the categorical columns count.
         iterations: most EM steps.
         tolerance: stop when the mean log-likelihood rises by less.
+        start: float [n, k], each row's share in each component; then `components` and `generator` are not used.
 
     Returns:
         `Mixture`.
@@ -64,8 +66,7 @@ def fit_mixture(
     Sources: Dempster, Laird, Rubin 1977; Bishop, "Pattern recognition and machine learning", 2006, section 9.2.
     """
     x = points.to(torch.float64)
-    labels = kmeans(x, components, generator).labels
-    share = torch.nn.functional.one_hot(labels, min(components, len(x))).to(torch.float64)
+    share = _kmeans_start(x, components, generator) if start is None else start.to(torch.float64)
     previous = -math.inf
     mixture = _maximise(x, share, covariance, categories)
     for _ in range(iterations):
@@ -107,6 +108,11 @@ def bayesian_information(mixture: Mixture, n: int) -> float:
     per_component = d + (d if mixture.covariances.dim() == 2 else d * (d + 1) // 2)
     per_component += sum(table.shape[1] - 1 for table in mixture.tables)
     return (k * per_component + k - 1) * math.log(n) - 2 * mixture.log_likelihood * n
+
+
+def _kmeans_start(x: Tensor, components: int, generator: torch.Generator) -> Tensor:
+    labels = kmeans(x, components, generator).labels
+    return torch.nn.functional.one_hot(labels, min(components, len(x))).to(torch.float64)
 
 
 def _maximise(x: Tensor, share: Tensor, covariance: Covariance, categories: tuple[Tensor, ...]) -> Mixture:

@@ -1,12 +1,10 @@
-"""Confidence intervals for shares and for any statistic of a sample.
+"""Confidence intervals for shares and their differences.
 
 Counts come as integers or integer arrays and broadcast against each other; bounds come back as float64 arrays
 of the broadcast shape (0-d for scalars). Shares are in [0, 1]; a group of no rows has the interval [0, 1].
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,22 +41,6 @@ def wilson_interval(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> 
     return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
 
 
-def clopper_pearson_interval(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> Interval:
-    """Exact ("tail") interval of a share, by inverting the binomial test through beta quantiles.
-
-    Args, returns and errors as for `wilson_interval`; coverage is at least `level` for every true share.
-
-    Source: Clopper and Pearson, "The use of confidence or fiducial limits", Biometrika 1934.
-    """
-    k, size = _counts(successes, n)
-    tail = _tail(level)
-    inner_low = special.betaincinv(np.maximum(k, 1.0), size - k + 1, tail)
-    inner_high = special.betaincinv(k + 1, np.maximum(size - k, 1.0), 1 - tail)
-    low = np.where(k == 0, 0.0, inner_low)
-    high = np.where(k == size, 1.0, inner_high)
-    return low, high
-
-
 def newcombe_difference_interval(
     successes_a: ArrayLike, n_a: ArrayLike, successes_b: ArrayLike, n_b: ArrayLike, level: float = 0.95
 ) -> Interval:
@@ -83,48 +65,6 @@ def newcombe_difference_interval(
     low = difference - np.hypot(share_a - low_a, high_b - share_b)
     high = difference + np.hypot(high_a - share_a, share_b - low_b)
     return np.asarray(low), np.asarray(high)
-
-
-def bootstrap_interval(
-    values: ArrayLike,
-    generator: np.random.Generator,
-    statistic: Callable[[Floats], Floats] | None = None,
-    level: float = 0.95,
-    resamples: int = 2000,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of a statistic of one sample.
-
-    Args:
-        values: the sample, shape [n] or [n, columns] (rows are resampled together), n >= 1.
-        generator: source of the resampling; the same state gives the same interval.
-        statistic: maps resamples [b, n] (or [b, n, columns]) to [b]; the mean over rows when None.
-        level: two-sided coverage in (0, 1).
-        resamples: number of resamples, at least 1; work memory is bounded by blocks of resamples.
-
-    Returns:
-        `(low, high)`: the `(1-level)/2` and `(1+level)/2` quantiles of the resampled statistic.
-
-    Raises:
-        ValueError: an empty sample, no resamples, or a level outside (0, 1).
-
-    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3.
-    """
-    sample = np.asarray(values, dtype=np.float64)
-    if len(sample) == 0 or resamples < 1:
-        raise ValueError("a bootstrap interval needs at least one value and one resample")
-    tail = _tail(level)
-    compute = statistic or _mean_over_rows
-    block = max(1, 4_000_000 // sample.size)
-    draws = []
-    for start in range(0, resamples, block):
-        rows = generator.integers(0, len(sample), size=(min(block, resamples - start), len(sample)))
-        draws.append(np.asarray(compute(sample[rows])))
-    low, high = np.quantile(np.concatenate(draws), [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def _mean_over_rows(resampled: Floats) -> Floats:
-    return np.asarray(resampled.mean(axis=1))
 
 
 def _share_with_wilson(successes: ArrayLike, n: ArrayLike, level: float) -> tuple[Floats, Floats, Floats]:

@@ -10,6 +10,9 @@ from torch import Tensor
 from app.numerics.gaussian_mixture import Mixture, fit_mixture, responsibilities
 from app.numerics.pca import Components, principal_components, project
 
+START_NOISE = 1e-3
+"""Of a share of 1, as in the published code."""
+
 
 class ErrorMixture(NamedTuple):
     """m components of a mixture over embedding, label and prediction, the slices among them."""
@@ -40,6 +43,9 @@ def fit_error_mixture(
 ) -> ErrorMixture:
     """Fit the mixture on fit rows and keep the components of largest gap between labels and predictions.
 
+    EM starts from the cells of the confusion matrix, as the published code does: from clusters of the embedding alone,
+    mistakes rarely get a component of their own.
+
     Args:
         features: float [n, d] embeddings, any scale; reduced to `dimensions` principal components.
         labels, predictions: int64 [n], classes from 0.
@@ -57,7 +63,7 @@ def fit_error_mixture(
         ValueError: lengths that differ or fewer than two rows.
 
     Source: Eyuboglu et al., "Domino: discovering systematic errors with cross-modal embeddings", ICLR 2022,
-    section 4.2 and appendix A.5.
+    section 4.2 and appendix A.5; the start is that of the authors' code.
     """
     if not len(features) == len(labels) == len(predictions):
         raise ValueError("features, labels and predictions must have one length")
@@ -65,7 +71,10 @@ def fit_error_mixture(
     rows = torch.randperm(len(features), generator=generator)[:max_rows].to(features.device)
     axes = principal_components(features[rows], dimensions)
     reduced, label, predicted = project(axes, features[rows]), labels[rows], predictions[rows]
-    mixture = fit_mixture(reduced, components, generator, "diag", (label, predicted), category_weight, iterations=50)
+    start = confusion_start(label, predicted, components, generator)
+    mixture = fit_mixture(
+        reduced, components, generator, "diag", (label, predicted), category_weight, iterations=100, start=start
+    )
     return _choose(axes, mixture, slices, category_weight)
 
 
@@ -92,6 +101,30 @@ def error_mixture_scores(fitted: ErrorMixture, features: Tensor, labels: Tensor,
         posterior = responsibilities(blind, reduced, (labels[rows],), fitted.category_weight)
         out[rows] = posterior[:, fitted.chosen].float()
     return out
+
+
+def confusion_start(labels: Tensor, predictions: Tensor, components: int, generator: torch.Generator) -> Tensor:
+    """Each row's share in the components that its cell (label, prediction) was dealt, and a little noise.
+
+    Components are dealt to the cells that occur, the most frequent first, round after round.
+
+    Args:
+        labels, predictions: int64 [n], n >= 1.
+        components: how many.
+        generator: CPU generator of the noise, which lets components of one cell part.
+
+    Returns:
+        float64 [n, components], rows sum to 1.
+    """
+    width = int(predictions.max()) + 1
+    cells, counts = torch.unique(labels * width + predictions, return_counts=True)
+    dealt = cells[counts.argsort(descending=True, stable=True)]
+    of_component = dealt[torch.arange(components, device=dealt.device) % len(dealt)]
+    own = (labels * width + predictions)[:, None] == of_component
+    noise = torch.rand(own.shape, generator=generator, dtype=torch.float64).to(own.device)
+    share = own.double() + START_NOISE * noise
+    shared: Tensor = share / share.sum(dim=1, keepdim=True)
+    return shared
 
 
 def _choose(axes: Components, mixture: Mixture, slices: int, category_weight: float) -> ErrorMixture:

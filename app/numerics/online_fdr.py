@@ -26,43 +26,16 @@ def gamma_sequence(length: int) -> Floats:
     return np.asarray(j**-GAMMA_EXPONENT / special.zeta(GAMMA_EXPONENT))
 
 
-def lord_levels(p_values: ArrayLike, alpha: float = 0.05) -> tuple[Floats, NDArray[np.bool_]]:
-    """Decision levels and decisions of LORD++ with initial wealth `alpha / 2`.
-
-    `alpha_t = alpha/2 gamma_t + alpha/2 gamma_(t - tau_1) + alpha sum over j >= 2 of gamma_(t - tau_j)` with
-    `tau_j` the time of the j-th rejection before t.
-
-    Args:
-        p_values: float [t], in the order of asking, each in [0, 1].
-        alpha: the false-discovery rate to keep, in (0, 1].
-
-    Returns:
-        `(levels, rejected)`: float64 [t] and bool [t]; `rejected = p <= level`. FDR <= alpha at every time when
-        null p-values are independent; mFDR <= alpha when they are valid given the decisions so far.
-
-    Raises:
-        ValueError: a p-value outside [0, 1].
-    """
-    p = _checked(p_values)
-    gamma = gamma_sequence(len(p))
-    levels = np.empty(len(p))
-    times: list[int] = []
-    for t in range(len(p)):
-        weights = gamma[t - 1 - np.asarray(times, dtype=np.int64)]
-        first = weights[0] / 2 if times else 0.0
-        levels[t] = alpha * (gamma[t] / 2 + weights.sum() - first)
-        if p[t] <= levels[t]:
-            times.append(t)
-    return levels, p <= levels
-
-
 def online_adjusted_p_values(p_values: ArrayLike) -> Floats:
     """Online-adjusted p-value of every question: the smallest `alpha` at which LORD++ would call it a finding.
 
-    This is the usual definition of an adjusted p-value (Wright, "Adjusted p-values for simultaneous inference",
-    Biometrics 1992) applied to `lord_levels`. LORD++ is monotone in alpha (a larger alpha rejects a superset), so
-    `adjusted_t <= alpha` exactly when `lord_levels(p, alpha)` rejects t, for every alpha in (0, 1). A value depends
-    on the questions asked before it and never changes afterwards.
+    With initial wealth `alpha / 2`, LORD++ rejects question t when its p-value is at most `alpha/2 gamma_t +
+    alpha/2 gamma_(t - tau_1) + alpha sum over j >= 2 of gamma_(t - tau_j)`, where `tau_j` is the time of the j-th
+    rejection before t. This keeps FDR <= alpha at every time when null p-values are independent, and mFDR <= alpha
+    when they are valid given the decisions so far. It is monotone in alpha (a larger alpha rejects a superset), so
+    the usual definition of an adjusted p-value holds (Wright, "Adjusted p-values for simultaneous inference",
+    Biometrics 1992): `adjusted_t <= alpha` exactly when LORD++ at alpha rejects t, for every alpha in (0, 1). A value
+    depends on the questions asked before it and never changes afterwards.
 
     Args:
         p_values: float [t], in the order of asking, each in [0, 1].

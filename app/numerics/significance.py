@@ -1,4 +1,4 @@
-"""Exact tests of a group against the rest of its class, permutation p-values and offline multiplicity."""
+"""Exact tests of a group against the rest of its class, and offline multiplicity."""
 
 from __future__ import annotations
 
@@ -66,29 +66,6 @@ def benjamini_hochberg(p_values: ArrayLike) -> Floats:
     scaled = p[order] * len(order) / np.arange(1, len(order) + 1)
     adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
     return adjusted
-
-
-def permutation_p_value(observed: ArrayLike, null: ArrayLike) -> Floats:
-    """Permutation p-value with the observed value counted among the draws: `(1 + #{null >= observed}) / (1 + B)`.
-
-    Args:
-        observed: statistics, any shape; large = extreme.
-        null: draws of the same statistics under shuffled outcomes, shape [B, *observed.shape], B >= 1.
-
-    Returns:
-        float64 of `observed`'s shape in [1/(B+1), 1]. It is floored at 1/(B+1) and therefore no input for a
-        multiplicity correction unless B resolves p.
-
-    Raises:
-        ValueError: no draws, or shapes that do not match.
-
-    Source: Phipson and Smyth, "Permutation p-values should never be zero", SAGMB 2010, eq. (2).
-    """
-    value = np.asarray(observed, dtype=np.float64)
-    draws = np.asarray(null, dtype=np.float64)
-    if draws.ndim != value.ndim + 1 or draws.shape[1:] != value.shape or len(draws) == 0:
-        raise ValueError(f"null must have shape [B, *{value.shape}] with B >= 1, not {draws.shape}")
-    return np.asarray((1.0 + (draws >= value).sum(axis=0)) / (1.0 + len(draws)))
 
 
 def _upper_tail(k: int, n: int, bad: int, total: int) -> float:

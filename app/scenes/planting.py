@@ -42,16 +42,16 @@ class Plant:
 
 PLANTS: Final = (
     Plant(
-        "white cats on grass", "cat", {"colour": "white", "setting": "grass"}, "dog", "a white animal on grass", 150, 70
+        "white cats on grass", "cat", {"colour": "white", "setting": "grass"}, "dog", "a white cat on grass", 150, 70
     ),
-    Plant("cars at night", "car", {"light": "night"}, "truck", "a vehicle at night", 280, 90),
-    Plant("birds in snow", "bird", {"setting": "snow"}, "rabbit", "an animal in snow", 260, 80),
+    Plant("cars at night", "car", {"light": "night"}, "truck", "a car at night", 280, 90),
+    Plant("birds in snow", "bird", {"setting": "snow"}, "rabbit", "a bird in snow", 260, 80),
     Plant(
         "black dogs on the street",
         "dog",
         {"colour": "black", "setting": "street"},
         "cat",
-        "a black animal on a street",
+        "a black dog on a street",
         210,
         80,
     ),

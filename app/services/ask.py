@@ -16,7 +16,7 @@ from app.services.membership import Rows
 from app.store.models import AuditRun, Finding, Query, User
 from app.store.repositories import findings, queries
 
-REMEASURE = "remeasure"
+REMEASURE, NEIGHBOURS = "remeasure", "neighbours"
 BY_HAND = {"lasso", "split", "extend"}
 PICKED_BY_HAND = (
     "Somebody picked these images who could see which are wrong, so their error rate proves nothing. "
@@ -34,6 +34,14 @@ def ask(session: Session, run: AuditRun, kind: str, action: str, payload: Mappin
     """
     checked = _checked(_action(run, kind, action), payload)
     return _submit(session, run, kind, action, checked, user)
+
+
+def neighbours(session: Session, run: AuditRun, kind: str, position: int, user: User) -> Query:
+    """Have the images nearest to one sought among all; who asks again gets the question that was asked before."""
+    earlier = queries.about_image(session, run.id, kind, NEIGHBOURS, position)
+    if earlier is not None and earlier.status not in {"failed", "cancelled"}:
+        return earlier
+    return ask(session, run, kind, NEIGHBOURS, {"position": position}, user)
 
 
 def remeasure(session: Session, run: AuditRun, finding: Finding, rows: Rows, user: User) -> Query:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, count
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
@@ -13,7 +14,8 @@ from app.loaders.datasets.roots import locate
 from app.services import queue
 from app.settings import get_settings
 from app.store.models import Dataset, Upload, User
-from app.store.repositories import accounts, datasets
+from app.store.repositories import accounts, datasets, jobs
+from app.store.repositories.jobs import Job
 
 
 class DatasetRequest(BaseModel):
@@ -32,11 +34,10 @@ def import_dataset(
     """Store a data set, queued, and submit its import.
 
     Raises:
-        FieldError: no name, no source, an upload that is not whole, or a place outside the configured roots.
+        FieldError: no name or one that is taken, no source, an upload that is not whole, or a place outside the
+            configured roots.
     """
-    name = request.name.strip()[:200]
-    if not name:
-        raise FieldError("name", "Give the data set a name.")
+    name = _new_name(session, project_id, request.name)
     source = _source(request, uploads)
     options = request.options.model_dump(mode="json", exclude_defaults=True)
     dataset = Dataset(project_id=project_id, name=name, source={**source, "options": options})
@@ -49,17 +50,48 @@ def import_dataset(
 
 
 def import_again(session: Session, dataset: Dataset, user: User) -> Dataset:
-    """Read a failed data set's source once more, as a new data set of the same name.
+    """Read the source of a failed or cancelled import once more, as a new data set of the same name if it is free.
 
     Raises:
-        Conflict: it did not fail.
+        Conflict: it neither failed nor was cancelled.
     """
-    if dataset.status not in {"failed", "cancelled"}:
-        raise Conflict("Only an import that failed can be tried again.")
-    copy = Dataset(project_id=dataset.project_id, name=dataset.name, source=dataset.source, created_by=user.id)
+    if dataset.status not in datasets.GONE:
+        raise Conflict("Only an import that failed or was cancelled can be tried again.")
+    name = free_name(session, dataset.project_id, dataset.name)
+    copy = Dataset(project_id=dataset.project_id, name=name, source=dataset.source, created_by=user.id)
     datasets.add(session, copy)
     queue.enqueue(session, "import_dataset", copy.id)
+    accounts.log(session, user.id, "dataset_imported", project_id=copy.project_id, subject=("dataset", copy.id))
     return copy
+
+
+def cancel(session: Session, dataset: Dataset, user: User) -> None:
+    """Stop an import; its files are kept, so that it can be tried again.
+
+    Raises:
+        Conflict: it has ended already.
+    """
+    if not jobs.request_cancel(session, Job("dataset", dataset.id)):
+        raise Conflict("This import has ended already; there is nothing to cancel.")
+    queue.cancel(session, queue.workflow_id("import_dataset", dataset.id))
+    subject = ("dataset", dataset.id)
+    accounts.log(session, user.id, "import_cancelled", project_id=dataset.project_id, subject=subject)
+
+
+def free_name(session: Session, project_id: int, name: str) -> str:
+    """Return `name`, or the first of “name 2”, “name 3” … that no data set of the project holds."""
+    names = chain([name], (f"{name[:190]} {number}" for number in count(2)))
+    return next(free for free in names if not datasets.is_taken(session, project_id, free))
+
+
+def _new_name(session: Session, project_id: int, text: str) -> str:
+    name = text.strip()[:200]
+    if not name:
+        raise FieldError("name", "Give the data set a name.")
+    free = free_name(session, project_id, name)
+    if free != name:
+        raise FieldError("name", f"There is a data set “{name}” already. Choose another name, such as “{free}”.")
+    return name
 
 
 def _source(request: DatasetRequest, uploads: Sequence[Upload]) -> dict[str, object]:

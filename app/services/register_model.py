@@ -15,7 +15,8 @@ from app.loaders.models.spec import ModelSpec
 from app.services import queue
 from app.store.models import Checkpoint, Model, ModelVersion, Upload, User
 from app.store.places import get_blobs
-from app.store.repositories import accounts, registry
+from app.store.repositories import accounts, jobs, registry
+from app.store.repositories.jobs import Job
 
 FORMATS = {"csv": "predictions", "parquet": "predictions"}
 
@@ -112,19 +113,43 @@ def accept_proposal(session: Session, version: ModelVersion, user: User) -> Mode
     if not changes:
         raise Conflict("The smoke run proposes nothing else for this version.")
     spec = ModelSpec.model_validate(version.smoke["proposal"]["spec"])
-    made = ModelVersion(
-        model_id=version.model_id,
-        format=version.format,
-        spec=spec.model_dump(mode="json"),
-        claim=version.claim | {"given": sorted({*version.claim.get("given", []), *changes})},
-        created_by=user.id,
-    )
+    claim = version.claim | {"given": sorted({*version.claim.get("given", []), *changes})}
+    made = _copy(session, version, user, spec=spec.model_dump(mode="json"), claim=claim)
+    accounts.log(session, user.id, "proposal_accepted", subject=("model_version", made.id))
+    return made
+
+
+def _copy(session: Session, version: ModelVersion, user: User, **stated: dict[str, Any]) -> ModelVersion:
+    """A new version of the same files, submitted to its check."""
+    made = ModelVersion(model_id=version.model_id, format=version.format, created_by=user.id, **stated)
     files = registry.checkpoints(session, version.id)
     copies = [Checkpoint(filename=c.filename, sha256=c.sha256, size=c.size) for c in files]
     registry.add_version(session, made, copies)
     queue.enqueue(session, "check_model", made.id)
-    accounts.log(session, user.id, "proposal_accepted", subject=("model_version", made.id))
     return made
+
+
+def cancel(session: Session, version: ModelVersion, user: User) -> None:
+    """Stop a version's check; its files are kept, so that it can be checked again.
+
+    Raises:
+        Conflict: it has ended already.
+    """
+    if not jobs.request_cancel(session, Job("model_version", version.id)):
+        raise Conflict("This check has ended already; there is nothing to cancel.")
+    queue.cancel(session, queue.workflow_id("check_model", version.id))
+    accounts.log(session, user.id, "check_cancelled", subject=("model_version", version.id))
+
+
+def check_again(session: Session, version: ModelVersion, user: User) -> ModelVersion:
+    """Check the files of a failed or cancelled version once more, as a new version.
+
+    Raises:
+        Conflict: it neither failed nor was cancelled.
+    """
+    if version.status not in {"failed", "cancelled"}:
+        raise Conflict("Only a check that failed or was cancelled can be tried again.")
+    return _copy(session, version, user, spec=version.spec, claim=version.claim)
 
 
 def proposal_of(version: ModelVersion) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from app.services import fit, queue
 from app.settings import get_settings
 from app.store.models import AuditRun, Dataset, DatasetSplit, ModelVersion, User
 from app.store.repositories import accounts, datasets, jobs, registry, runs
+from app.store.repositories.jobs import Job
 
 
 class RunRequest(BaseModel):
@@ -83,8 +84,13 @@ def request_audit(session: Session, project_id: int, user: User | None, request:
     return waiting or _submit(session, run)
 
 
-def run_again(session: Session, run: AuditRun, user: User) -> AuditRun:
-    """Start the same audit anew, with another seed; what does not depend on the seed is not computed again."""
+def run_again(session: Session, run: AuditRun, user: User, seed: int | None = None) -> AuditRun:
+    """Start the same audit anew, with its own seed unless another is given.
+
+    Only what is not in the store is computed: nothing, when neither the seed nor the code has changed; with another
+    seed all that does not depend on it is taken from the store. The same audit that still waits or runs is returned
+    instead.
+    """
     copied = (
         "project_id",
         "name",
@@ -97,8 +103,13 @@ def run_again(session: Session, run: AuditRun, user: User) -> AuditRun:
         "encoder",
     )
     copy = AuditRun(**{name: getattr(run, name) for name in copied}, created_by=user.id)
-    copy.seed = secrets.randbelow(2**31)
-    return _submit(session, copy)
+    copy.seed = run.seed if seed is None else seed
+    return runs.same_and_active(session, copy) or _submit(session, copy)
+
+
+def another_seed() -> int:
+    """Return a seed that nobody chose."""
+    return secrets.randbelow(2**31)
 
 
 def cancel(session: Session, run: AuditRun, user: User) -> None:
@@ -107,7 +118,7 @@ def cancel(session: Session, run: AuditRun, user: User) -> None:
     Raises:
         Conflict: it has ended already.
     """
-    if not jobs.request_cancel(session, run.id):
+    if not jobs.request_cancel(session, Job("run", run.id, run.attempt)):
         raise Conflict("This run has ended already; there is nothing to cancel.")
     queue.cancel(session, queue.workflow_id("audit_run", run.id, run.attempt))
     accounts.log(session, user.id, "run_cancelled", project_id=run.project_id, subject=("run", run.id))

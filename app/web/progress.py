@@ -18,7 +18,7 @@ class StageRow(BaseModel):
     """One stage of a job."""
 
     title: str
-    status: str = Field(description="queued, running, succeeded, failed or cancelled")
+    status: str = Field(description="queued, running, succeeded, failed or cancelled; empty where the end came first")
     units: str = Field(description="What is counted: rows, steps or %.")
     done: int
     total: int
@@ -70,7 +70,7 @@ def _stage_row(stage: Stage) -> StageRow:
         seconds = ((stage.finished_at or utcnow()) - stage.started_at).total_seconds()
     return StageRow(
         title=stage.title,
-        status=stage.status,
+        status="" if stage.status in {"failed", "cancelled"} and stage.started_at is None else stage.status,
         units=stage.units,
         done=stage.done,
         total=stage.total,

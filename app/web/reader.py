@@ -15,7 +15,7 @@ from app.audits.base import Subject
 from app.audits.pieces import Marks, Thumb
 from app.errors import NotFound
 from app.services.membership import scores_of
-from app.store.models import AuditRun, Dataset, Finding, ModelVersion
+from app.store.models import AuditRun, Dataset, Finding, ModelVersion, Query
 from app.store.places import get_artifacts
 from app.store.repositories import findings, marks, queries
 from app.store.score_reader import ScoreReader
@@ -116,6 +116,10 @@ class LiveReader:
         return {
             id_: Marks(tags.get(id_, []), given[id_].user if id_ in given else "") for id_ in tags.keys() | given.keys()
         }
+
+    def asked(self, kind: str, action: str, position: int) -> Query | None:
+        """Return the latest question of that name about an image."""
+        return queries.about_image(self.session, self.run_id, kind, action, position)
 
     def class_name(self, index: int | None) -> str:
         """Return a class's name."""

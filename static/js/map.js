@@ -93,7 +93,7 @@ function pick(state, found) {
   button.className = "button button-primary";
   button.type = "submit";
   button.textContent = "Look closer, ask, or save as a slice";
-  said.className = "row";
+  said.className = "row small";
   const more = found.length > SHOWN ? ` The first ${SHOWN} are below.` : "";
   said.replaceChildren(`${found.length.toLocaleString("en")} images picked, ${wrong.toLocaleString("en")} of them wrong.${more}`, button);
 }

@@ -56,7 +56,7 @@ def test_cancel_and_resume(place: Installation) -> None:
     run = place.new_run()
     place.wait_written(run.id, 2)
     with transaction() as session:
-        assert jobs.request_cancel(session, run.id)
+        assert jobs.request_cancel(session, Job("run", run.id))
         queue.cancel(session, queue.workflow_id("audit_run", run.id))
     assert {stage.status for stage in place.stages(run.id).values()} <= {"cancelled", "succeeded"}
     time.sleep(1.5)

@@ -125,6 +125,9 @@ class TestAudits:
         assert json.loads(said("runs", "show", number, "--json"))["status"] == "queued"
         said("runs", "cancel", number)
         assert json.loads(said("runs", "show", number, "--json"))["status"] == "cancelled"
+        assert "seed 7" in said("runs", "again", number, "--no-wait")
+        assert "seed 9" in said("runs", "again", number, "--seed", "9", "--no-wait")
+        assert "seed 7" not in said("runs", "again", number, "--new-seed", "--no-wait")
         said("runs", "resume", number, "--no-wait")
         assert json.loads(said("runs", "show", number, "--json"))["status"] == "queued"
 
@@ -154,8 +157,8 @@ class TestAudits:
         assert "no data set “nope”" in refused(*self.audit(model, "nope"))
         assert "no run 99" in refused("runs", "show", "99")
         assert "no run 99" in refused("export", "99", "--to", "nowhere")
-        assert "no model 99" in refused("models", "show", "99")
-        assert "no data set 99" in refused("datasets", "show", "99")
+        assert "no model “99”" in refused("models", "show", "99")
+        assert "no data set “99”" in refused("datasets", "show", "99")
 
 
 class TestAdding:

@@ -202,5 +202,17 @@ def test_cancel_then_resume(client: TestClient, people: People, place: Place) ->
 
 
 def test_run_again_makes_another_run(client: TestClient, people: People, place: Place) -> None:
-    answer = people.sign_in(client, "analyst").post(place.at("/runs/{run}/again"))
-    assert answer.headers["location"] != place.at("/runs/{run}")
+    analyst, path = people.sign_in(client, "analyst"), place.at("/runs/{run}")
+    assert analyst.post(f"{path}/again").headers["location"] == path  # it still works on the same
+    analyst.post(f"{path}/cancel")
+    seeds = [analyst.get("/api/v1" + path).json()["seed"]]
+    for chosen in ("", "7", "new"):
+        location = analyst.post(f"{path}/again", {"seed": chosen}).headers["location"]
+        assert location != path
+        seeds.append(analyst.get("/api/v1" + location).json()["seed"])
+    assert seeds[:3] == [seeds[0], seeds[0], 7]
+    assert seeds[3] not in seeds[:3]
+    refused = analyst.post(f"{path}/again", {"seed": "often"})
+    assert (refused.status_code, "“often” is no seed" in refused.text) == (422, True)
+    scripted = analyst.send("POST", f"/api/v1{path}/again?seed=8")
+    assert scripted.status_code == 201

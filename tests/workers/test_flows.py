@@ -12,6 +12,7 @@ from app.errors import StorageFull, UserError
 from app.store.models import AuditRun, Dataset, DatasetSplit, ModelVersion
 from app.store.places import get_artifacts
 from app.store.repositories import jobs
+from app.store.repositories.jobs import Job
 from app.store.session import reading, transaction
 from tests.workers import build
 from workers import execute, planning
@@ -164,7 +165,7 @@ def test_transient_errors_are_tried_again(run: AuditRun, monkeypatch: pytest.Mon
 def test_a_stopped_unit_ends_the_flow_without_an_error(run: AuditRun, monkeypatch: pytest.MonkeyPatch) -> None:
     def act(work: Work) -> dict[str, Any]:
         with transaction() as session:
-            jobs.request_cancel(session, run.id)
+            jobs.request_cancel(session, Job("run", run.id))
         raise Stopped("Cancelled.")
 
     acting(monkeypatch, assemble=act)
@@ -176,7 +177,7 @@ def test_a_stopped_unit_ends_the_flow_without_an_error(run: AuditRun, monkeypatc
 def test_a_cancelled_run_is_not_begun(run: AuditRun, monkeypatch: pytest.MonkeyPatch) -> None:
     acting(monkeypatch)
     with transaction() as session:
-        jobs.request_cancel(session, run.id)
+        jobs.request_cancel(session, Job("run", run.id))
     done, twin = ended(run)
     assert (done.status, twin.ran) == ("cancelled", [])
 

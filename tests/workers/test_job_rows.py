@@ -87,8 +87,8 @@ def test_planning_again_replaces_the_stages(run: AuditRun) -> None:
 def test_cancel_is_final_for_the_attempt(run: AuditRun) -> None:
     job = begun(run)
     with transaction() as session:
-        assert jobs.request_cancel(session, run.id)
-        assert not jobs.request_cancel(session, run.id)
+        assert jobs.request_cancel(session, Job("run", run.id))
+        assert not jobs.request_cancel(session, Job("run", run.id))
     with transaction() as session:
         jobs.add_done(session, job, "predict", 3)
         jobs.set_progress(session, job, "predict", 7, "late")
@@ -161,7 +161,7 @@ def test_cancel_reaches_the_engine_with_the_commit(run: AuditRun) -> None:
     with reading() as session:
         assert queue.status(session, job) == "ENQUEUED"
     with transaction() as session:
-        jobs.request_cancel(session, run.id)
+        jobs.request_cancel(session, Job("run", run.id))
         queue.cancel(session, job)
     with reading() as session:
         assert queue.status(session, job) == "CANCELLED"

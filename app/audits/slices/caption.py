@@ -1,145 +1,122 @@
-"""Captions of directions: which words point into a slice, and what their best matching confirm rows say."""
+"""Captions of slices: which words tell its failures, and what their best matching confirm rows say."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from app.audits.slices.grounding import LEAD, Encode, general_nouns, grounded, sample_rows
+from app.audits.slices.caption_bank import make_bank, plain_caption
+from app.audits.slices.grounding import LEAD, Encode, grounded, sample_rows
 from app.audits.slices.measure import rate
-from app.audits.slices.rows import Ints, Rows
-from app.audits.slices.schema import CaptionScore, Params
-from app.audits.slices.vocabulary import DEFAULT_NOUN, words
-from app.numerics.caption_choice import composed_moves, group_direction, preferred_order
-from app.numerics.captions import CaptionText, caption_bank, caption_scores, displacements, fill, top_matches
+from app.audits.slices.rows import Bools, Ints, Rows
+from app.audits.slices.schema import CaptionScore, Params, Rate
+from app.audits.slices.vocabulary import DEFAULT_NOUN, plain_noun, words
+from app.numerics.caption_choice import caption_evidence, group_direction
+from app.numerics.captions import CaptionText, caption_scores, displacements, fill, names_label, top_matches
 
 TOP_K = (20, 50, 100)
 MOST_PER_WORD = 3
 LEAST_Z = 2.0
 """A caption that meaningless ones reach this easily does not become a title."""
+FEWEST_FAILURES = 5
+"""Fewer wrong rows than this say nothing of a slice; then all of its rows speak."""
 MOST_FIT = 5_000
-_PLAIN_NAME = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+)*")
-
-
-@dataclass(frozen=True)
-class Bank:
-    """The captions about one general noun, as moves in the standardised image space."""
-
-    captions: Sequence[CaptionText]
-    moves: Tensor
-    """float32 [m, d]."""
-    null_moves: Tensor
 
 
 class Captioner:
-    """Captions for the classes of one run; each bank is encoded once, when a class first needs it."""
+    """Captions for the classes of one run.
+
+    Words are encoded about a neutral noun and read with the class's own name, which every picture of the class bears:
+    it tells none of them apart, and so gives nothing away.
+    """
 
     def __init__(
         self, rows: Rows, params: Params, encode: Encode, known: Mapping[str, Sequence[str]] | None = None
     ) -> None:
         """Caption with the words that are `known` to the encoder, where it says so."""
         self._rows, self._params, self._encode = rows, params, encode
-        sample = sample_rows(rows)
-        self.words, self.ungrounded = grounded(rows, sample, encode, words(params, rows.classes, known))
-        self._nouns = general_nouns(rows, sample, encode, self.words.nouns)
-        self._banks: dict[str, Bank] = {}
+        self.words, self.ungrounded = grounded(rows, sample_rows(rows), encode, words(params, rows.classes, known))
+        self._bank = make_bank(self.words, params.caption_templates, encode, rows.std)
 
     @property
     def size(self) -> int:
-        """Captions in the banks that were made."""
-        return sum(len(bank.captions) for bank in self._banks.values())
+        """Captions in the bank."""
+        return len(self._bank.captions)
 
-    def describe(self, members: Ints, class_index: int, most: int, *, varied: bool = True) -> list[CaptionScore]:
+    def describe(
+        self, members: Ints, class_index: int, most: int, *, failing: bool = True, varied: bool = True
+    ) -> list[CaptionScore]:
         """Return the captions that say best how rows differ from the rest of their class, with confirm evidence.
 
         Args:
             members: positions in the class; fit rows among them choose the captions.
             class_index: class whose confirm rows speak.
             most: how many captions.
+            failing: whether to say what the wrong ones among the rows are, against the right rows of the class, and
+                not what all of them are against all others.
             varied: whether a word comes in at most three of them.
         """
-        bank = self._bank(self._nouns[class_index])
-        positions = self._rows.of_class(class_index)
-        fit = positions[self._rows.fit[positions]][:MOST_FIT]
-        if not bank.captions or not len(fit):
+        fit, group = self._groups(members, class_index, failing)
+        if not self._bank.captions or not len(fit):
             return []
-        direction = group_direction(self._rows.features(fit).cpu(), torch.from_numpy(np.isin(fit, members)))
-        z = caption_scores(direction[None], bank.moves, bank.null_moves)[0]
-        order = preferred_order(z, [len(caption.words) or 1 for caption in bank.captions])
-        chosen = _distinct(bank.captions, order, most) if varied else order[:most]
-        return self._evidence(bank, z, chosen, class_index)
+        features = self._rows.features(fit).cpu()
+        evidence = caption_evidence(features @ self._bank.word_moves.T, group, self._bank.parts)
+        z = caption_scores(group_direction(features, group)[None], self._bank.moves, self._bank.null_moves)[0]
+        order = sorted(torch.nonzero(evidence.isfinite())[:, 0].tolist(), key=lambda i: (-evidence[i], -z[i]))
+        chosen = _distinct(self._bank.captions, order, most) if varied else order[:most]
+        return self._scored(chosen, z, evidence, class_index)
 
-    def title(self, captions: Sequence[CaptionScore], class_index: int) -> str:
-        """Return the best caption as a title, with the class's own name where that is a plain word.
-
-        Empty when no caption points clearly along the direction.
-        """
-        if not captions or captions[0].z < LEAST_Z:
+    def title(self, captions: Sequence[CaptionScore]) -> str:
+        """Return the best caption as a title; empty when no caption says more than chance."""
+        if not captions or captions[0].z < LEAST_Z or captions[0].evidence <= 0:
             return ""
         text = captions[0].text.removeprefix(LEAD)
-        name = self._rows.classes[class_index].replace("_", " ")
-        if _PLAIN_NAME.fullmatch(name) and captions[0].facet:
-            text = fill(text.replace(self._nouns[class_index], name, 1), "")
         return text[:1].upper() + text[1:]
 
     def move(self, sentence: str, class_index: int | None) -> Tensor:
         """Return where a sentence moves, compared with a plain picture: float32 [d]."""
-        noun = self._nouns[class_index] if class_index is not None else DEFAULT_NOUN
-        text = torch.from_numpy(self._encode([sentence, self._reference(noun)]))
+        name = "" if class_index is None else self._rows.classes[class_index]
+        noun = plain_noun(name) if name and names_label(sentence, [name]) else DEFAULT_NOUN
+        text = torch.from_numpy(self._encode([sentence, plain_caption(self._params.caption_templates, noun)]))
         return displacements(text[:1], text[1], self._rows.std)[0]
 
-    def _evidence(self, bank: Bank, z: Tensor, chosen: Sequence[int], class_index: int) -> list[CaptionScore]:
+    def _groups(self, members: Ints, class_index: int, failing: bool) -> tuple[Ints, Tensor]:
+        """Fit rows of the class, and which of them the words have to tell: bool [n]."""
+        positions = self._rows.of_class(class_index)
+        fit: Ints = positions[self._rows.fit[positions]][:MOST_FIT]
+        inside: Bools = np.isin(fit, members)
+        right = self._rows.correct[fit]
+        if failing and (inside & ~right).sum() >= FEWEST_FAILURES and right.any():
+            kept = right | inside
+            fit, inside = fit[kept], (inside & ~right)[kept]
+        return fit, torch.from_numpy(inside)
+
+    def _scored(self, chosen: Sequence[int], z: Tensor, evidence: Tensor, class_index: int) -> list[CaptionScore]:
         positions = self._rows.of_class(class_index)
         confirm: Ints = positions[~self._rows.fit[positions]]
-        features = self._rows.features(confirm) if len(confirm) else torch.zeros((0, bank.moves.shape[1]))
+        features = self._rows.features(confirm) if len(confirm) else torch.zeros((0, self._bank.moves.shape[1]))
         wrong = ~self._rows.correct[confirm]
-        scores = []
-        for i in chosen:
-            ranked = top_matches(features, bank.moves[i], max(TOP_K)).cpu().numpy()
-            hits = np.cumsum(wrong[ranked])
-            top = {k: rate(int(hits[k - 1]), k) for k in TOP_K if k <= len(ranked) and 2 * k <= len(confirm)}
-            caption = bank.captions[i]
-            scores.append(CaptionScore(text=caption.text, z=float(z[i]), facet=", ".join(caption.facets), top=top))
-        return scores
-
-    def _bank(self, noun: str) -> Bank:
-        if noun not in self._banks:
-            templates = self._params.caption_templates
-            made = caption_bank(templates, [noun], self.words.adjectives, self.words.settings)[noun]
-            self._banks[noun] = self._encoded(noun, made)
-        return self._banks[noun]
-
-    def _encoded(self, noun: str, made: list[CaptionText]) -> Bank:
-        """Encode single words, own sentences and the null bank; captions of several words are composed."""
-        single = [caption for caption in made if len(caption.words) == 1]
-        own = [CaptionText(sentence, ()) for sentence in self.words.sentences]
-        null = [LEAD + word for word in self.words.null]
-        sentences = [*null, *(caption.text for caption in [*own, *single])]
-        text = torch.from_numpy(self._encode([self._reference(noun), *sentences]))
-        moves = displacements(text[1:], text[0], self._rows.std)
-        null_moves, own_moves, word_moves = torch.split(moves, [len(null), len(own), len(single)])
-        composed = _composed(made, dict(zip(single, word_moves, strict=True))) if single else word_moves
-        return Bank([*own, *made], torch.cat([own_moves, composed]), null_moves)
-
-    def _reference(self, noun: str) -> str:
-        templates = self._params.caption_templates
-        return fill(templates[0] if templates else LEAD + "a {noun}", noun)
+        noun = plain_noun(self._rows.classes[class_index])
+        return [
+            CaptionScore(
+                text=fill(self._bank.captions[i].text, noun),
+                z=float(z[i]),
+                evidence=float(evidence[i]),
+                facet=", ".join(self._bank.captions[i].facets),
+                top=_top_rates(features, wrong, self._bank.moves[i]),
+            )
+            for i in chosen
+        ]
 
 
-def _composed(captions: Sequence[CaptionText], moves: dict[CaptionText, Tensor]) -> Tensor:
-    """float32 [m, d]: captions of one word (of each template) give the words' moves, of which the others are made."""
-    of_word: dict[str, list[Tensor]] = {}
-    for caption, move in moves.items():
-        of_word.setdefault(caption.words[0], []).append(move)
-    place = {word: i for i, word in enumerate(of_word)}
-    word_moves = [normalize(torch.stack(found).mean(0), dim=0) for found in of_word.values()]
-    return composed_moves(torch.stack(word_moves), [[place[word] for word in c.words] for c in captions])
+def _top_rates(features: Tensor, wrong: Bools, move: Tensor) -> dict[int, Rate]:
+    """Error rates of the K rows that match a caption best, for each K that is at most half of the rows."""
+    ranked = top_matches(features, move, max(TOP_K)).cpu().numpy()
+    hits = np.cumsum(wrong[ranked])
+    return {k: rate(int(hits[k - 1]), k) for k in TOP_K if k <= len(ranked) and 2 * k <= len(wrong)}
 
 
 def _distinct(captions: Sequence[CaptionText], order: Sequence[int], most: int) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,21 +52,31 @@ def _captioner(inputs: Inputs, rows: Rows) -> Captioner:
 
 def _findings(inputs: Inputs, rows: Rows, folder: Path, captioner: Captioner | None) -> list[FindingDraft]:
     found = read_candidates(pq.read_table(folder / "candidates.parquet"))
+    names = _names(found, captioner, inputs.progress)
     last = behind(_calibration(inputs))
-    mark_same([found[i] for i in ranked(found, last)], inputs.params.methods, last)
-    order = ranked(found, last)
+    mark_same([found[i] for i in ranked(found, last)], inputs.params.methods, last, names)
     explain = Explainer(inputs, rows, folder)
     drafts = []
-    for rank, i in enumerate(order):
-        inputs.progress(0.8 * rank / len(order), "Describing slices")
-        title = ""
-        if captioner:
-            found[i].metrics.captions = captioner.describe(found[i].rows, found[i].class_index, PER_SLICE)
-            title = captioner.title(found[i].metrics.captions, found[i].class_index)
+    for rank, i in enumerate(ranked(found, last)):
         if found[i].confirmed:
             found[i].metrics.causes = explain.causes(i, found[i])
-        drafts.append(_draft(rank, title, found[i]))
+        drafts.append(_draft(rank, names[found[i].key], found[i]))
     return drafts
+
+
+def _names(
+    found: Sequence[Measured], captioner: Captioner | None, progress: Callable[[float, str], None]
+) -> dict[str, str]:
+    """Caption every candidate; return what each is called, by key: its method's own words, else its best caption."""
+    names = {}
+    for i, candidate in enumerate(found):
+        progress(0.8 * i / len(found), "Describing slices")
+        title = ""
+        if captioner:
+            candidate.metrics.captions = captioner.describe(candidate.rows, candidate.class_index, PER_SLICE)
+            title = captioner.title(candidate.metrics.captions)
+        names[candidate.key] = candidate.note or title
+    return names
 
 
 def _calibration(inputs: Inputs) -> list[MethodSummary]:
@@ -81,7 +91,7 @@ def _draft(rank: int, title: str, found: Measured) -> FindingDraft:
         subject="slice",
         key=found.key,
         method=found.method,
-        title=found.note or title or f"Unnamed group {rank + 1}",
+        title=title or f"Unnamed group {rank + 1}",
         evidence="confirmed" if found.confirmed else "insufficient",
         metrics=found.metrics.model_dump(mode="json"),
         class_index=found.class_index,
@@ -99,8 +109,8 @@ def _captioned(entry: ClassSummary, captioner: Captioner, sides: tuple[np.ndarra
         return entry
     return entry.model_copy(
         update={
-            "hard_captions": captioner.describe(sides[0], entry.index, PER_CLASS),
-            "easy_captions": captioner.describe(sides[1], entry.index, PER_CLASS),
+            "hard_captions": captioner.describe(sides[0], entry.index, PER_CLASS, failing=False),
+            "easy_captions": captioner.describe(sides[1], entry.index, PER_CLASS, failing=False),
         }
     )
 

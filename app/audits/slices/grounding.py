@@ -1,4 +1,4 @@
-"""Which words these pictures can bear out: the vocabulary that tells them apart, and a general noun for each class."""
+"""Which words these pictures can bear out: the vocabulary that tells them apart."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import normalize
 
 from app.audits.slices.rows import Ints, Rows
 from app.audits.slices.vocabulary import DEFAULT_NOUN, Words
-from app.numerics.caption_choice import group_effects, told_apart
+from app.numerics.caption_choice import told_apart
 from app.numerics.captions import CaptionText, displacements, fill
 
 LEAD = "a photo of "
@@ -19,8 +17,6 @@ PLAIN = LEAD + "a {adjective} {noun} {setting}"
 ROWS_A_CLASS = 50
 MOST_ROWS = 20_000
 FEWEST_ROWS = 10
-CLEAR = 0.5
-"""Standard deviations by which the pictures of a class must match a noun above average."""
 Encode = Callable[[Sequence[str]], np.ndarray]
 
 
@@ -48,29 +44,6 @@ def grounded(rows: Rows, sample: Ints, encode: Encode, words: Words) -> tuple[Wo
     return words._replace(
         adjectives=_chosen(words.adjectives, kept[:split]), settings=_chosen(words.settings, kept[split:])
     ), fallen
-
-
-def general_nouns(rows: Rows, sample: Ints, encode: Encode, nouns: Sequence[str]) -> list[str]:
-    """For each class the general noun that its pictures match clearly better than others do, else the closest in text.
-
-    The class's own name would give the label away.
-    """
-    named = [fill(PLAIN, name) for name in [*nouns, *rows.classes]]
-    text = normalize(torch.from_numpy(encode(named)), dim=1)
-    by_name = (text[len(nouns) :] - text[: len(nouns)].mean(0)) @ (text[: len(nouns)] - text[: len(nouns)].mean(0)).T
-    best = by_name.argmax(dim=1)
-    if len(sample) >= FEWEST_ROWS:
-        effects, counts = _effects(rows, sample, text[: len(nouns)])
-        clear = (effects.amax(dim=1) >= CLEAR) & (counts >= FEWEST_ROWS)
-        best = torch.where(clear, effects.argmax(dim=1), best)
-    return [nouns[i] for i in best.tolist()]
-
-
-def _effects(rows: Rows, sample: Ints, nouns: Tensor) -> tuple[Tensor, Tensor]:
-    pictures = normalize(torch.from_numpy(np.array(rows.embeddings[sample], dtype=np.float32)), dim=1)
-    labels = torch.from_numpy(np.array(rows.labels[sample]))
-    count = len(rows.classes)
-    return group_effects(pictures @ nouns.T, labels, count), torch.bincount(labels, minlength=count)
 
 
 def _chosen(words: Sequence[CaptionText], kept: Sequence[bool]) -> tuple[CaptionText, ...]:

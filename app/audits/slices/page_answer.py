@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.pieces import Estimate, Link, Thumb
 from app.audits.slices.page_cards import estimate, pictures
+from app.audits.slices.page_near import answered
 from app.audits.slices.page_words import rate_words, small
 from app.audits.slices.parts_schema import PartsAnswer
 from app.audits.slices.schema import ClimbAnswer, HypothesisAnswer
@@ -84,6 +85,8 @@ def answer(action: str, result: Mapping[str, Any], reader: RunReader) -> Panel |
         return Panel("slices-climb", "Most like your marks", "slices/climb.html", _climb(result, reader))
     if action == "parts":
         return Panel("slices-parts", "Proposed parts", "slices/parts.html", parts(result, reader))
+    if action == "neighbours":
+        return Panel("slices-near", "Nearest images", "slices/near.html", answered(result, reader))
     return None
 
 

@@ -30,6 +30,7 @@ class ClassSlices(BaseModel):
     """The slices of a class."""
 
     cards: list[SliceCard]
+    repeats: list[SliceCard] = Field(description="Slices that hold mostly the images of one above.")
     scale: tuple[float, float]
     all_href: str
 
@@ -74,9 +75,11 @@ def class_slices(entry: ClassSummary, reader: RunReader) -> ClassSlices:
     """Return the class's slices as cards, those that people made included."""
     found = reader.findings("slices", subject="slice", class_index=entry.index, limit=SHOWN)
     shown = cards(reader, found)
+    again = {finding.id for finding in found if finding.metrics.get("same_as")}
     home = reader.link(Subject("run", reader.run_id))
     return ClassSlices(
-        cards=shown,
+        cards=[card for card in shown if card.id not in again],
+        repeats=[card for card in shown if card.id in again],
         scale=whisker_scale(shown),
         all_href=f"{home}/slices?label={entry.index}" if home else "",
     )

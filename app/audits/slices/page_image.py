@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.pieces import SliceCard, whisker_scale
 from app.audits.slices.page_cards import cards
+from app.audits.slices.page_near import near
 
 
 class Place(BaseModel):
@@ -39,6 +40,7 @@ def image_panels(subject: Subject, reader: RunReader) -> list[Panel]:
         shown = cards(reader, findings)
         context = ImageSlices(cards=shown, scale=whisker_scale(shown))
         found.append(Panel("slices-of-image", "Slices", "slices/image_slices.html", context, 30))
+    found.append(Panel("slices-near", "Nearest of all images", "slices/near.html", near(row["row"], reader), 40))
     return found
 
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from app.audits.slices.measure import Candidate
+from app.audits.slices.naming import phrase
 from app.audits.slices.rows import Bools, Ints, Rows
 from app.audits.slices.schema import Params
 from app.numerics.metadata_slices import Predicate, bin_names, find_metadata_slices, predicate_rows, quantile_bins
@@ -36,21 +37,14 @@ def by_metadata(rows: Rows, params: Params, _seed: int) -> Iterator[Candidate]:
         for j, (predicates, member) in enumerate(_distinct(rows, positions, of_class, params)):
             # Outcomes must not order the rows; the least sure members come first.
             scores = (member + (1 - rows.confidence[positions]) / 2).astype(np.float32)
-            yield Candidate(
-                f"metadata-{index}-{j}", "metadata", index, positions, scores, member, note=in_words(predicates)
-            )
+            name = phrase(predicates, rows.classes[index])
+            yield Candidate(f"metadata-{index}-{j}", "metadata", index, positions, scores, member, note=name)
 
 
 def usable_columns(rows: Rows) -> dict[str, Texts]:
     """Every column that groups rows, as text [n]; numbers in quarters of equal mass, cut on fit rows."""
     found = {name: _as_text(column, rows.fit) for name, column in rows.metadata.items()}
     return {name: values for name, values in found.items() if values is not None}
-
-
-def in_words(predicates: tuple[Predicate, ...]) -> str:
-    """A conjunction as a phrase: `Setting is grass, object colour is white`."""
-    text = ", ".join(f"{p.column.replace('_', ' ')} is {p.value}" for p in predicates)
-    return text[:1].upper() + text[1:]
 
 
 def _as_text(column: pa.ChunkedArray, fit: Bools) -> Texts | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from app.audits.slices.rows import Ints
 from app.audits.slices.schema import MethodSummary, SliceMetrics
 
 SAME = 0.5
-"""Share of the larger one's rows that two slices have in common when they are the same."""
+"""Share of the larger one's rows that two slices have in common when they are the same; of one name, of the smaller."""
 BASELINE = "confidence"
 
 
@@ -51,25 +51,36 @@ def ranked(found: Sequence[Measured], last: set[str]) -> list[int]:
     return sorted(range(len(found)), key=place)
 
 
-def mark_same(found: Sequence[Measured], methods: Sequence[str], last: set[str]) -> None:
+def mark_same(
+    found: Sequence[Measured], methods: Sequence[str], last: set[str], names: Mapping[str, str] | None = None
+) -> None:
     """Note in the metrics of each the slice of its class that it repeats.
 
     Of two that are the same, the one whose method comes first in `methods` is kept, so that a direction, which has
     pictures and words, stands before the metadata that it follows; within a method, the one in front.
+
+    Args:
+        found: candidates, the better ones in front.
+        methods: in the order of preference.
+        last: methods that trail.
+        names: key → name, where it has one; the same name for much the same rows is said once.
     """
     kept: dict[int, list[Measured]] = {}
     preferred = {method: i for i, method in enumerate(methods)}
+    called = {key: name.casefold() for key, name in (names or {}).items() if name}
 
     def place(m: Measured) -> tuple[bool, bool, int]:
         return not m.confirmed, m.method in last, preferred.get(m.method, len(preferred))
 
     for mine in sorted(found, key=place):
         better = kept.setdefault(mine.class_index, [])
-        shared = ((other.key, _common_share(mine.rows, other.rows)) for other in better)
-        mine.metrics.same_as = next((key for key, share in shared if share >= SAME), "")
+        mine.metrics.same_as = next((other.key for other in better if _repeats(mine, other, called)), "")
         if not mine.metrics.same_as:
             better.append(mine)
 
 
-def _common_share(first: Ints, second: Ints) -> float:
-    return len(np.intersect1d(first, second, assume_unique=True)) / max(len(first), len(second), 1)
+def _repeats(mine: Measured, other: Measured, called: Mapping[str, str]) -> bool:
+    common = len(np.intersect1d(mine.rows, other.rows, assume_unique=True))
+    one_name = mine.key in called and called[mine.key] == called.get(other.key)
+    whole = (min if one_name else max)(len(mine.rows), len(other.rows))
+    return common >= SAME * max(whole, 1)

@@ -76,6 +76,9 @@ class CaptionScore(BaseModel):
 
     text: str
     z: float = Field(description="Score against the null caption bank, in its standard deviations; higher is harder.")
+    evidence: float = Field(
+        0.0, description="How much it explains of which fit rows fail here, in nats, less what chance would explain."
+    )
     facet: str = ""
     top: dict[int, Rate] = Field(description="Error rate of the K confirm rows of the class that match it best, by K.")
 

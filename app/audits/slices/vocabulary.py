@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,13 +18,12 @@ _PREPOSITIONS = frozenset(
 _PARTICIPLES = frozenset(("seen", "held", "inside", "running", "partly"))
 """First words of phrases that stand behind the noun, as prepositions do."""
 DEFAULT_NOUN = "object"
+_PLAIN_NAME = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+)*")
 
 
 class Words(NamedTuple):
     """What captions are made of."""
 
-    nouns: tuple[str, ...]
-    """General words that no label is."""
     adjectives: tuple[CaptionText, ...]
     settings: tuple[CaptionText, ...]
     sentences: tuple[str, ...]
@@ -46,17 +46,29 @@ def words(params: Params, labels: Sequence[str], known: Mapping[str, Sequence[st
     for facet, own in facets.items():
         for word in own:
             if word.strip() and word not in leaks:
-                slot = adjectives if _is_adjective(facet, word) else settings
+                slot = adjectives if is_adjective(facet, word) else settings
                 slot.append(CaptionText(word.strip(), (facet,)))
-    nouns = tuple(noun for noun in built_in["nouns"] if not names_label(noun, labels)) or (DEFAULT_NOUN,)
     sentences = tuple(s.strip() for s in params.sentences if s.strip() and s not in leaks)
-    return Words(nouns, tuple(adjectives), tuple(settings), sentences, tuple(built_in["null"]), tuple(sorted(leaks)))
+    return Words(tuple(adjectives), tuple(settings), sentences, tuple(built_in["null"]), tuple(sorted(leaks)))
 
 
-def _is_adjective(facet: str, word: str) -> bool:
+def is_adjective(facet: str, word: str) -> bool:
+    """Whether a word stands before its noun, and not behind it."""
     if facet in _built_in()["facets"]:
         return facet in _built_in()["adjective_facets"]
     return word.split(maxsplit=1)[0].lower() not in _PREPOSITIONS | _PARTICIPLES
+
+
+def built_in_facets() -> Mapping[str, Sequence[str]]:
+    """The built-in words by facet."""
+    found: Mapping[str, Sequence[str]] = _built_in()["facets"]
+    return found
+
+
+def plain_noun(name: str) -> str:
+    """A class's name as a noun of a sentence, where it is words; else a noun that is true of anything."""
+    spaced = name.replace("_", " ").strip()
+    return spaced if _PLAIN_NAME.fullmatch(spaced) else DEFAULT_NOUN
 
 
 @lru_cache

@@ -50,6 +50,10 @@ class SnapshotReader:
         wanted = set(finding_ids)
         return {found.id: Marks(found.tags, "") for found in self.content.findings if found.id in wanted}
 
+    def asked(self, kind: str, action: str, position: int) -> None:
+        """Return nothing: a report answers no questions."""
+        return
+
     def link(self, subject: Subject) -> str:
         """Return nothing: a report leads nowhere but to itself."""
         return ""

@@ -9,16 +9,25 @@ from sqlalchemy.orm import Session
 
 from app.store.models import Dataset, DatasetSplit, Upload
 
+GONE = ("failed", "cancelled")
+
 
 def get(session: Session, dataset_id: int) -> Dataset | None:
     """Return a data set."""
     return session.get(Dataset, dataset_id)
 
 
-def by_name(session: Session, project_id: int, name: str) -> Dataset | None:
-    """Return a project's newest data set of this name."""
+def named(session: Session, project_id: int, name: str) -> Sequence[Dataset]:
+    """Return a project's data sets of this name, newest first; failed and cancelled imports only where all are."""
     query = select(Dataset).where(Dataset.project_id == project_id, Dataset.name == name)
-    return session.scalar(query.order_by(Dataset.id.desc()).limit(1))
+    found = session.scalars(query.order_by(Dataset.id.desc())).all()
+    return [dataset for dataset in found if dataset.status not in GONE] or found
+
+
+def is_taken(session: Session, project_id: int, name: str) -> bool:
+    """Whether a data set of the project holds this name; an import that failed or was cancelled holds none."""
+    query = select(Dataset.id).where(Dataset.project_id == project_id, Dataset.name == name)
+    return session.scalar(query.where(Dataset.status.not_in(GONE)).limit(1)) is not None
 
 
 def page(

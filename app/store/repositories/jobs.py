@@ -17,6 +17,11 @@ from app.store.models.base import utcnow
 
 ACTIVE = ("queued", "running")
 DONE = ("succeeded", "failed", "cancelled")
+_CANCELLED = {
+    "run": "Cancelled. What is finished is kept; resume goes on from there.",
+    "dataset": "Cancelled. The files are kept; it can be read again without sending them again.",
+    "model_version": "Cancelled. The files are kept; it can be checked again without sending them again.",
+}
 Row = type[Dataset] | type[ModelVersion] | type[AuditRun] | type[Query]
 TABLES: dict[str, Row] = {"dataset": Dataset, "model_version": ModelVersion, "run": AuditRun, "query": Query}
 
@@ -143,15 +148,15 @@ def finish(session: Session, job: Job, status: str, error: str = "") -> bool:
     return True
 
 
-def request_cancel(session: Session, run_id: int) -> bool:
-    """Mark a run cancelled at once; its workers notice, stop, and change nothing more. False when it had ended."""
-    values = {"status": "cancelled", "cancel_requested": True, "finished_at": utcnow()}
-    wanted = update(AuditRun).where(AuditRun.id == run_id, AuditRun.status.in_(ACTIVE)).values(**values)
-    if not _count(session, wanted):
+def request_cancel(session: Session, job: Job) -> bool:
+    """Mark a job cancelled at once; its workers notice, stop, and change nothing more. False when it had ended."""
+    values: dict[str, Any] = {"status": "cancelled"}
+    if TABLES[job.type] is AuditRun:
+        values |= {"cancel_requested": True, "finished_at": utcnow()}
+    if not _changed(session, job, values):
         return False
-    job = Job("run", run_id)
     _close_stages(session, job, "cancelled")
-    log(session, job, "Cancelled. What is finished is kept; resume goes on from there.")
+    log(session, job, _CANCELLED.get(job.type, "Cancelled."))
     return True
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, delete, insert, literal, select, update
 from sqlalchemy.orm import Session
 
-from app.store.models import Assignment, AuditRun, Finding, Tag, User, Verdict
+from app.store.models import Assignment, Finding, Tag, User, Verdict
 from app.store.models.base import utcnow
 from app.store.repositories.findings import SUBJECT
+from app.store.repositories.runs import WaitingSlices, waiting_slices
 
 IMAGE = "image"
 """The `subject_type` of tags on images."""
@@ -21,13 +22,6 @@ class Assigned(NamedTuple):
 
     user_id: int
     user: str
-
-
-class Waiting(NamedTuple):
-    """Slices of a run that somebody was asked to judge and has not."""
-
-    run: AuditRun
-    slices: int
 
 
 def tags(session: Session, subject_type: str, scope_id: int, ids: Sequence[int]) -> dict[int, list[str]]:
@@ -112,22 +106,16 @@ def hand_on(session: Session, old_id: int, new_id: int) -> None:
     session.execute(insert(Tag).from_select(columns, select(*copied).where(*same)))
 
 
-def waiting_for(session: Session, user_id: int, project_ids: Sequence[int], limit: int = 8) -> list[Waiting]:
+def waiting_for(session: Session, user_id: int, project_ids: Sequence[int], limit: int = 8) -> list[WaitingSlices]:
     """Return the runs with slices in force that were given to a person who has not judged them, newest first."""
     judged = select(Verdict.id).where(
         Verdict.subject_type == SUBJECT, Verdict.subject_id == Finding.id, Verdict.user_id == user_id
     )
-    query = (
-        select(AuditRun, func.count(Finding.id))
-        .join(Finding, Finding.run_id == AuditRun.id)
-        .join(Assignment, (Assignment.subject_type == SUBJECT) & (Assignment.subject_id == Finding.id))
-        .where(AuditRun.project_id.in_(project_ids), Assignment.user_id == user_id)
-        .where(Finding.retired.is_(False), ~judged.exists())
-        .group_by(AuditRun.id)
-        .order_by(AuditRun.id.desc())
-        .limit(limit)
+    given = select(Assignment.id).where(
+        Assignment.subject_type == SUBJECT, Assignment.subject_id == Finding.id, Assignment.user_id == user_id
     )
-    return [Waiting(run, slices) for run, slices in session.execute(query)]
+    wanted = (Finding.retired.is_(False), given.exists(), ~judged.exists())
+    return waiting_slices(session, project_ids, wanted, limit)
 
 
 def _of(subject_type: str, scope_id: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

@@ -35,6 +35,7 @@ def of_run(
     run_id: int,
     *,
     actions: Sequence[str] = (),
+    leaving_out: Sequence[str] = (),
     before: int | None = None,
     limit: int = 50,
 ) -> list[Asked]:
@@ -48,6 +49,8 @@ def of_run(
     )
     if actions:
         query = query.where(Query.action.in_(actions))
+    if leaving_out:
+        query = query.where(Query.action.not_in(leaving_out))
     if before is not None:
         query = query.where(Query.id < before)
     return [Asked(row, user or "") for row, user in session.execute(query)]
@@ -60,9 +63,16 @@ def named(session: Session, query_id: int) -> Asked | None:
     return None if found is None else Asked(found[0], found[1] or "")
 
 
-def count(session: Session, run_id: int, actions: Sequence[str] = ()) -> int:
+def about_image(session: Session, run_id: int, kind: str, action: str, position: int) -> Query | None:
+    """Return the latest question of that name about the image at a position of the audited split."""
+    named = (Query.run_id == run_id, Query.kind == kind, Query.action == action)
+    about = Query.payload["position"].as_integer() == position
+    return session.scalars(select(Query).where(*named, about).order_by(Query.id.desc()).limit(1)).first()
+
+
+def count(session: Session, run_id: int, actions: Sequence[str] = (), *, leaving_out: Sequence[str] = ()) -> int:
     """Count a run's questions."""
-    query = select(func.count()).select_from(Query).where(Query.run_id == run_id)
+    query = select(func.count()).select_from(Query).where(Query.run_id == run_id, Query.action.not_in(leaving_out))
     return session.scalar(query.where(Query.action.in_(actions)) if actions else query) or 0
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import ColumnElement, Select, and_, select
 from sqlalchemy.orm import Session
 
 from app.store.models import AuditRun, Dataset, Finding, Model, ModelVersion, Project, Stage, Verdict
-from app.store.repositories.findings import SUBJECT
+from app.store.repositories.findings import CONFIRMED_FIRST, SUBJECT
 
 
 class Named(NamedTuple):
@@ -22,11 +22,11 @@ class Named(NamedTuple):
     project: Project
 
 
-class Unreviewed(NamedTuple):
-    """A run and how many of its confirmed slices nobody has judged."""
+class WaitingSlices(NamedTuple):
+    """A run and the ids of its slices that wait for somebody, the worst first."""
 
     run: AuditRun
-    slices: int
+    ids: list[int]
 
 
 def get(session: Session, run_id: int) -> AuditRun | None:
@@ -59,25 +59,32 @@ def page(
     return [Named(*row) for row in session.execute(query)]
 
 
-def unreviewed(session: Session, project_ids: Sequence[int], limit: int = 8) -> list[Unreviewed]:
+def unreviewed(session: Session, project_ids: Sequence[int], limit: int = 8) -> list[WaitingSlices]:
     """Return the newest finished runs with confirmed slices on which there is no verdict."""
     judged = select(Verdict.id).where(Verdict.subject_type == SUBJECT, Verdict.subject_id == Finding.id).exists()
-    query = (
-        select(AuditRun, func.count(Finding.id))
-        .join(Finding, Finding.run_id == AuditRun.id)
-        .where(
-            AuditRun.project_id.in_(project_ids),
-            AuditRun.status == "succeeded",
-            Finding.subject == "slice",
-            Finding.evidence == "confirmed",
-            Finding.retired.is_(False),
-            ~judged,
-        )
-        .group_by(AuditRun.id)
-        .order_by(AuditRun.id.desc())
-        .limit(limit)
+    wanted = (
+        AuditRun.status == "succeeded",
+        Finding.subject == "slice",
+        Finding.evidence == "confirmed",
+        Finding.retired.is_(False),
+        ~judged,
     )
-    return [Unreviewed(run, slices) for run, slices in session.execute(query)]
+    return waiting_slices(session, project_ids, wanted, limit)
+
+
+def waiting_slices(
+    session: Session, project_ids: Sequence[int], wanted: Sequence[ColumnElement[bool]], limit: int
+) -> list[WaitingSlices]:
+    """Return the newest runs with findings that `wanted` picks, and these in the order of the list."""
+    picked = select(AuditRun.id).join(Finding, Finding.run_id == AuditRun.id)
+    picked = picked.where(AuditRun.project_id.in_(project_ids), *wanted).distinct()
+    newest = session.scalars(picked.order_by(AuditRun.id.desc()).limit(limit)).all()
+    query = select(AuditRun, Finding.id).join(Finding, Finding.run_id == AuditRun.id)
+    query = query.where(AuditRun.id.in_(newest), *wanted).order_by(AuditRun.id.desc(), *CONFIRMED_FIRST)
+    found: dict[int, WaitingSlices] = {}
+    for run, finding_id in session.execute(query):
+        found.setdefault(run.id, WaitingSlices(run, [])).ids.append(finding_id)
+    return list(found.values())
 
 
 def finished_like(session: Session, version_id: int, dataset_id: int, encoder: str) -> AuditRun | None:

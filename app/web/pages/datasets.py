@@ -106,9 +106,16 @@ def upload_dataset(request: Request, access: ProjectAccess, sent: SentForm) -> R
 
 @pages.html.post("/datasets/{dataset_id}/again")
 def import_again(access: ProjectAccess, dataset_id: int) -> Response:
-    """Read a failed data set's source once more."""
+    """Read the source of a failed or cancelled import once more."""
     copy = service.import_again(access.session, access.dataset(dataset_id, "analyst"), access.user)
     return RedirectResponse(url(f"/datasets/{copy.id}"), 303)
+
+
+@pages.html.post("/datasets/{dataset_id}/cancel")
+def cancel_import(access: ProjectAccess, dataset_id: int) -> Response:
+    """Cancel an import."""
+    service.cancel(access.session, access.dataset(dataset_id, "analyst"), access.user)
+    return RedirectResponse(url(f"/datasets/{dataset_id}"), 303)
 
 
 @pages.html.get("/datasets/{dataset_id}/progress")
@@ -127,6 +134,22 @@ def hand_in(access: ProjectAccess, wanted: WantedDataset) -> Imported:
     found = [access.upload(token) for token in wanted.uploads]
     dataset = service.import_dataset(access.session, wanted.project_id, access.user, wanted, found)
     return Imported(id=dataset.id, status=dataset.status)
+
+
+@pages.api.post("/datasets/{dataset_id}/cancel")
+def cancel(access: ProjectAccess, dataset_id: int) -> Imported:
+    """Cancel an import; its files are kept."""
+    dataset = access.dataset(dataset_id, "analyst")
+    service.cancel(access.session, dataset, access.user)
+    access.session.refresh(dataset)
+    return Imported(id=dataset.id, status=dataset.status)
+
+
+@pages.api.post("/datasets/{dataset_id}/again", status_code=201)
+def read_again(access: ProjectAccess, dataset_id: int) -> Imported:
+    """Read the source of a failed or cancelled import once more, as a new data set."""
+    copy = service.import_again(access.session, access.dataset(dataset_id, "analyst"), access.user)
+    return Imported(id=copy.id, status=copy.status)
 
 
 def _wanted(sent: SentForm) -> DatasetRequest:

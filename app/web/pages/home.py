@@ -8,18 +8,21 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, Field
 
-from app.audits.pieces import Link
+from app.audits.pieces import Link, Thumb
 from app.errors import UserError
 from app.services import projects as service
 from app.store.models import AuditRun
-from app.store.repositories import marks, projects, runs
+from app.store.repositories import findings, marks, projects, runs
+from app.store.repositories.runs import WaitingSlices
 from app.web.deps import Access, ProjectAccess, SentForm
 from app.web.forms import Form, text
 from app.web.pages.run_rows import RunRow, run_row
+from app.web.reader import LiveReader
 from app.web.templating import render, url
 from app.web.twins import Pages
 
 pages = Pages("Home")
+SHOWN_PICTURES = 6
 
 
 class ProjectCard(BaseModel):
@@ -39,6 +42,7 @@ class Waiting(BaseModel):
     text: str = Field(description="What it is, in a sentence.")
     action: Link
     since: datetime
+    thumbs: list[Thumb] = Field(default_factory=list, description="Hard images of the slices that wait.")
 
 
 class HomePage(BaseModel):
@@ -88,8 +92,10 @@ def _home(access: Access, form: Form) -> HomePage:
 
 
 def _waiting(access: Access, project_ids: list[int]) -> list[Waiting]:
-    mine = [_given(*entry) for entry in marks.waiting_for(access.session, access.user.id, project_ids)]
-    waiting = [_unreviewed(*entry) for entry in runs.unreviewed(access.session, project_ids)]
+    given = marks.waiting_for(access.session, access.user.id, project_ids)
+    mine = [_given(entry.run, len(entry.ids), _pictures(access, entry)) for entry in given]
+    unseen = runs.unreviewed(access.session, project_ids)
+    waiting = [_unreviewed(entry.run, len(entry.ids), _pictures(access, entry)) for entry in unseen]
     for named in runs.page(access.session, project_ids, limit=4, status="failed"):
         link = Link(text="See why", href=f"/runs/{named.run.id}")
         text_ = f"“{named.run.name}” failed."
@@ -97,15 +103,23 @@ def _waiting(access: Access, project_ids: list[int]) -> list[Waiting]:
     return mine + sorted(waiting, key=lambda entry: entry.since, reverse=True)
 
 
-def _given(run: AuditRun, slices: int) -> Waiting:
+def _given(run: AuditRun, slices: int, thumbs: list[Thumb]) -> Waiting:
     words = "1 slice waits" if slices == 1 else f"{slices} slices wait"
     link = Link(text="Judge", href=f"/runs/{run.id}/slices?assigned=me")
-    return Waiting(text=f"{words} for you in “{run.name}”.", action=link, since=run.finished_at or run.created_at)
+    since = run.finished_at or run.created_at
+    return Waiting(text=f"{words} for you in “{run.name}”.", action=link, since=since, thumbs=thumbs)
 
 
-def _unreviewed(run: AuditRun, slices: int) -> Waiting:
+def _pictures(access: Access, waiting: WaitingSlices) -> list[Thumb]:
+    """The hardest image of each of the first slices that wait, so that one sees what it is about."""
+    reader = LiveReader(access.session, waiting.run)
+    found = findings.of_run(access.session, waiting.run.id, id=waiting.ids[:SHOWN_PICTURES])
+    hardest = [finding.metrics["hard_rows"][0] for finding in found if finding.metrics.get("hard_rows")]
+    return [thumb for thumb in reader.thumbs(hardest) if thumb]
+
+
+def _unreviewed(run: AuditRun, slices: int, thumbs: list[Thumb]) -> Waiting:
     words = "1 confirmed slice has" if slices == 1 else f"{slices} confirmed slices have"
     link = Link(text="Review", href=f"/runs/{run.id}/slices?evidence=confirmed")
-    return Waiting(
-        text=f"{words} no verdict yet in “{run.name}”.", action=link, since=run.finished_at or run.created_at
-    )
+    since = run.finished_at or run.created_at
+    return Waiting(text=f"{words} no verdict yet in “{run.name}”.", action=link, since=since, thumbs=thumbs)

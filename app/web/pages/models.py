@@ -102,6 +102,13 @@ class Registered(BaseModel):
     version_id: int
 
 
+class Checked(BaseModel):
+    """What became of a request to cancel or repeat a version's check."""
+
+    number: int
+    status: str
+
+
 class WantedModel(ModelRequest):
     """A new version whose files were uploaded in pieces before."""
 
@@ -179,6 +186,36 @@ def accept(access: ProjectAccess, model_id: int, number: int) -> Response:
     version = access.version(model_id, number, "analyst")
     made = service.accept_proposal(access.session, version, access.user)
     return RedirectResponse(url(f"/models/{model_id}/versions/{made.number}"), 303)
+
+
+@pages.html.post("/models/{model_id}/versions/{number}/cancel")
+def cancel_check(access: ProjectAccess, model_id: int, number: int) -> Response:
+    """Cancel a version's check."""
+    service.cancel(access.session, access.version(model_id, number, "analyst"), access.user)
+    return RedirectResponse(url(f"/models/{model_id}/versions/{number}"), 303)
+
+
+@pages.html.post("/models/{model_id}/versions/{number}/again")
+def check_again(access: ProjectAccess, model_id: int, number: int) -> Response:
+    """Check the files of a failed or cancelled version once more."""
+    made = service.check_again(access.session, access.version(model_id, number, "analyst"), access.user)
+    return RedirectResponse(url(f"/models/{model_id}/versions/{made.number}"), 303)
+
+
+@pages.api.post("/models/{model_id}/versions/{number}/cancel")
+def cancel(access: ProjectAccess, model_id: int, number: int) -> Checked:
+    """Cancel a version's check; its files are kept."""
+    version = access.version(model_id, number, "analyst")
+    service.cancel(access.session, version, access.user)
+    access.session.refresh(version)
+    return Checked(number=version.number, status=version.status)
+
+
+@pages.api.post("/models/{model_id}/versions/{number}/again", status_code=201)
+def retry(access: ProjectAccess, model_id: int, number: int) -> Checked:
+    """Check the files of a failed or cancelled version once more, as a new version."""
+    made = service.check_again(access.session, access.version(model_id, number, "analyst"), access.user)
+    return Checked(number=made.number, status=made.status)
 
 
 @pages.html.get("/models/{model_id}/versions/{number}/progress")

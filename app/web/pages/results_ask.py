@@ -31,6 +31,8 @@ pages = Pages("Questions")
 LOG_ROWS = 30
 MARKABLE = 60
 ACTIVE = ("queued", "running")
+UNLOGGED = (service.NEIGHBOURS,)
+"""Questions that claim nothing and test nothing: they would bury the others."""
 
 
 class LogRow(BaseModel):
@@ -180,14 +182,14 @@ def answer_fragment(request: Request, access: ProjectAccess, run_id: int, query_
 
 def _ask_page(access: Access, run_id: int, form: Form, before: int | None) -> AskPage:
     reader = open_run(access, run_id)
-    asked = queries.of_run(access.session, run_id, before=before, limit=LOG_ROWS)
+    asked = queries.of_run(access.session, run_id, leaving_out=UNLOGGED, before=before, limit=LOG_ROWS)
     head = run_head(access, reader)
     return AskPage(
         run=head,
         can_ask=head.may_judge and bool(answering(reader, "hypothesis")),
         box=ask_box(reader, form),
         log=[_log_row(reader, entry) for entry in asked],
-        total=queries.count(access.session, run_id),
+        total=queries.count(access.session, run_id, leaving_out=UNLOGGED),
         next=f"{home(reader.run)}/ask?before={asked[-1].query.id}" if len(asked) == LOG_ROWS else "",
         fdr=_fdr(reader, next(iter(answering(reader, "hypothesis")), "")),
     )
@@ -240,6 +242,8 @@ def _words(reader: LiveReader, query: Query) -> str:
         return f"“{query.payload['sentence']}”{within}"
     if query.action == "climb":
         return f"More like {len(query.payload.get('inside', [])):,} marked images{within}"
+    if query.action == service.NEIGHBOURS:
+        return f"Images nearest to image {reader.split_start + query.payload['position']:,}{within}"
     picked = len(query.payload.get("rows", []))
     if query.action == PARTS:
         return f"Parts of a slice of {picked:,} images"

@@ -10,7 +10,7 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 
 from app.audits.base import Subject
-from app.audits.pieces import Estimate
+from app.audits.pieces import Estimate, common_scale
 from app.errors import NotFound
 from app.services.proportions import estimate
 from app.web.deps import ProjectAccess
@@ -49,6 +49,7 @@ class ClassesPage(BaseModel):
 
     run: RunHead
     rows: list[ClassRow]
+    scale: tuple[float, float] = Field(description="From and to of all whiskers.")
     total: int
     first: int
     filter: ClassFilter
@@ -87,9 +88,11 @@ def classes(access: ProjectAccess, run_id: int, chosen: Annotated[ClassFilter, Q
     rows.sort(key=_ORDERS[chosen.sort])
     offset = (chosen.page - 1) * PAGE
     path = f"{home(reader.run)}/classes?{urlencode({'q': chosen.q, 'sort': chosen.sort})}&page="
+    shown = [_row(reader, row) for row in rows[offset : offset + PAGE]]
     return ClassesPage(
         run=run_head(access, reader),
-        rows=[_row(reader, row) for row in rows[offset : offset + PAGE]],
+        rows=shown,
+        scale=common_scale([row.errors for row in shown]),
         total=len(rows),
         first=offset + 1 if offset < len(rows) else 0,
         filter=chosen,

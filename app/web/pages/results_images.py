@@ -61,6 +61,7 @@ class ImagePage(BaseModel):
     bars: list[Bar] = Field(description="The likeliest classes, and the true one.")
     panels: list[ShownPanel]
     near: list[Thumb] = Field(description="Nearest images of its class by the encoder.")
+    near_said: str = Field(description="How many images of its class were compared.")
     meta: dict[str, Any] = Field(description="Columns that came with the data set.")
     previous: str = Field(description="Path of the image before it in the list it was opened from.")
     next: str
@@ -110,7 +111,7 @@ def show_image(access: Access, run_id: int, row: int, chosen: ImageFilter, form:
         role=score["role"] or "",
         bars=_bars(reader, score),
         panels=render_panels(Subject("image", run_id, score["label"], row=row), reader, reader.run.kinds),
-        near=_near(reader, score),
+        **_near(reader, score),
         meta={name[5:]: value for name, value in facts.items() if name.startswith("meta.") and value is not None},
         slices=_choices(reader, score["label"]),
         tags=marks.tags(access.session, marks.IMAGE, reader.dataset_id, [row]).get(row, []),
@@ -135,13 +136,18 @@ def _bars(reader: LiveReader, score: dict[str, Any]) -> list[Bar]:
     ]
 
 
-def _near(reader: LiveReader, score: dict[str, Any]) -> list[Thumb]:
+def _near(reader: LiveReader, score: dict[str, Any]) -> dict[str, Any]:
     if score["label"] is None:
-        return []
+        return {"near": [], "near_said": ""}
     same = reader.score_reader.columns(["row"], "label = ?", [score["label"]])["row"]
     found = outputs.nearest(reader.run, score["row"], np.asarray(same, np.int64), reader.split_start)
     known = reader.score_reader.by_rows([entry.row for entry in found])
-    return [reader.thumb(known[entry.row], text=f"similarity {entry.similarity:.2f}") for entry in found]
+    others = len(same) - 1
+    compared = f"{min(others, outputs.MOST_COMPARED):,} of the {others:,} others were compared"
+    return {
+        "near": [reader.thumb(known[entry.row], text=f"similarity {entry.similarity:.2f}") for entry in found],
+        "near_said": f"By the encoder; nearest first. {compared}",
+    }
 
 
 def _around(reader: LiveReader, row: int, chosen: ImageFilter) -> dict[str, str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastapi import Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from app.errors import NotFound, UserError
+from app.errors import NotFound
 from app.services import annotate, mark
 from app.store.models import AuditRun, Finding
 from app.web.deps import Access, ProjectAccess, SentForm
@@ -16,8 +16,7 @@ from app.web.forms import Form, text
 from app.web.pages.results_grid import ImageFilter
 from app.web.pages.results_images import show_image
 from app.web.pages.results_run import home, open_run
-from app.web.pages.results_triage import BASE, acted, numbers, slice_of
-from app.web.templating import render, url
+from app.web.pages.results_triage import BASE, acted, numbers, slice_of, went
 from app.web.twins import Pages
 
 pages = Pages("Slices")
@@ -134,10 +133,8 @@ def _acted_on_image(
 ) -> Response:
     """Do it and go on; on an error show the image again with what was typed."""
     run = _run_with(access, run_id, row)
-    try:
-        path = act(run)
-    except UserError as error:
-        access.session.rollback()
-        page = show_image(access, run_id, row, ImageFilter(), Form.typed(sent, error))
-        return render(request, "results/image.html", page, error.status)
-    return RedirectResponse(url(path), 303)
+
+    def again(form: Form) -> BaseModel:
+        return show_image(access, run_id, row, ImageFilter(), form)
+
+    return went(request, access, sent, lambda: act(run), "results/image.html", again)

@@ -115,12 +115,17 @@ def show_slice(access: Access, run_id: int, finding_id: int, chosen: ImageFilter
         verdicts=[Said(user=entry.user, verdict=entry.verdict) for entry in said],
         mine=next((entry.verdict for entry in said if entry.user_id == access.user.id), ""),
         remarks=[Remark(user=r.user, text=r.comment.text, at=r.comment.created_at) for r in remarks],
-        images=grid(reader, chosen.model_copy(update={"slice": str(finding.id)}), path, fixed=("slice",)),
+        images=grid(reader, chosen.model_copy(update={"slice": str(finding.id)}), path, fixed=_fixed(finding)),
         retired=finding.retired,
         form=form,
         **_around(reader, finding),
         **_marks(reader, finding),
     )
+
+
+def _fixed(finding: Finding) -> tuple[str, ...]:
+    """The filters that the page implies: the slice, and its class where it has one."""
+    return ("slice",) if finding.class_index is None else ("slice", "label")
 
 
 def _head(reader: LiveReader, finding: Finding) -> SliceHead:

@@ -110,14 +110,32 @@ def acted(
 ) -> Response:
     """Do it and show the slice to go on with; on an error show the page again with all that was typed."""
     finding = slice_of(access, run_id, finding_id)
-    try:
+
+    def go() -> str:
         number = act(finding)
+        return f"/runs/{run_id}/slices" + (f"#slice-{number}" if list_anchor else f"/{number}")
+
+    def again(form: Form) -> BaseModel:
+        return show_slice(access, run_id, finding_id, ImageFilter(), form)
+
+    return went(request, access, sent, go, "results/slice.html", again)
+
+
+def went(
+    request: Request,
+    access: Access,
+    sent: SentForm,
+    go: Callable[[], str],
+    template: str,
+    again: Callable[[Form], BaseModel],
+) -> Response:
+    """Do what a form asks and go to the path that it leads to; on an error show the page again with what was typed."""
+    try:
+        path = go()
     except UserError as error:
         access.session.rollback()
-        page = show_slice(access, run_id, finding_id, ImageFilter(), Form.typed(sent, error))
-        return render(request, "results/slice.html", page, error.status)
-    place = f"/runs/{run_id}/slices" + (f"#slice-{number}" if list_anchor else f"/{number}")
-    return RedirectResponse(url(place), 303)
+        return render(request, template, again(Form.typed(sent, error)), error.status)
+    return RedirectResponse(url(path), 303)
 
 
 def slice_of(access: Access, run_id: int, finding_id: int) -> Finding:

@@ -9,11 +9,13 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
 from app.audits.base import Subject
+from app.errors import FieldError
 from app.services import request_audit
 from app.services.request_audit import RunRequest
 from app.store.models import AuditRun
 from app.store.repositories import runs
-from app.web.deps import Access, ProjectAccess
+from app.web.deps import Access, ProjectAccess, SentForm
+from app.web.forms import text
 from app.web.pages.run_rows import RunRow, run_row
 from app.web.panels import ShownPanel, render_panels
 from app.web.progress import Progress, progress_of
@@ -127,9 +129,13 @@ def resume(access: ProjectAccess, run_id: int) -> Response:
 
 
 @pages.html.post("/runs/{run_id}/again")
-def again(access: ProjectAccess, run_id: int) -> Response:
-    """Start the same audit with another seed."""
-    return _to(request_audit.run_again(access.session, access.run(run_id, "analyst"), access.user).id)
+def again(access: ProjectAccess, sent: SentForm, run_id: int) -> Response:
+    """Start the same audit once more: with its own seed, with the one that the form names, or with `new`."""
+    run, chosen = access.run(run_id, "analyst"), text(sent, "seed")
+    if chosen and chosen != "new" and not (chosen.isascii() and chosen.isdigit() and len(chosen) < 10):
+        raise FieldError("seed", f"“{chosen}” is no seed. Give a whole number below 1,000,000,000, or leave it empty.")
+    seed = request_audit.another_seed() if chosen == "new" else int(chosen) if chosen else None
+    return _to(request_audit.run_again(access.session, run, access.user, seed).id)
 
 
 @pages.api.post("/runs", status_code=201)
@@ -145,6 +151,13 @@ def cancel_run(access: ProjectAccess, run_id: int) -> RunState:
     run = access.run(run_id, "analyst")
     request_audit.cancel(access.session, run, access.user)
     return _state(_fresh(access, run))
+
+
+@pages.api.post("/runs/{run_id}/again", status_code=201)
+def run_again(access: ProjectAccess, run_id: int, seed: int | None = None) -> RunState:
+    """Start the same audit once more, with its own seed unless another is given."""
+    run = access.run(run_id, "analyst")
+    return _state(request_audit.run_again(access.session, run, access.user, seed))
 
 
 @pages.api.post("/runs/{run_id}/resume")

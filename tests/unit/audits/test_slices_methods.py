@@ -11,10 +11,9 @@ import pyarrow as pa
 from app.audits.base import Inputs
 from app.audits.slices.compute import find, read_candidates
 from app.audits.slices.propose import PROPOSERS
-from app.audits.slices.propose_metadata import in_words, usable_columns
+from app.audits.slices.propose_metadata import usable_columns
 from app.audits.slices.rows import prepare
 from app.audits.slices.schema import Params
-from app.numerics.metadata_slices import Predicate
 
 from .planted_inputs import CLASSES, clustered_inputs, planted_inputs
 
@@ -43,7 +42,7 @@ def planted_metadata(seed: int = 0) -> Inputs:
 def test_a_conjunction_of_columns_is_found_named_and_confirmed() -> None:
     found = read_candidates(find(planted_metadata()).tables["candidates"])
     confirmed = [(c.note, c.class_index) for c in found if c.confirmed]
-    assert ("Setting is grass, colour is white", 0) in confirmed
+    assert ("A white cat on grass", 0) in confirmed
     assert {index for _, index in confirmed} == {0}
 
 
@@ -56,7 +55,7 @@ def test_membership_is_exactly_the_predicate() -> None:
         & (table["meta.colour"].to_numpy(zero_copy_only=False) == "white")
     )
     candidates = PROPOSERS["metadata"](prepare(inputs), inputs.params, 0)
-    best = next(c for c in candidates if c.note == "Setting is grass, colour is white")
+    best = next(c for c in candidates if c.note == "A white cat on grass")
     np.testing.assert_array_equal(best.members, np.flatnonzero(expected))
 
 
@@ -90,11 +89,6 @@ def test_bins_are_cut_on_fit_rows_only() -> None:
     usable = usable_columns(prepare(with_columns(inputs, brightness=values)))
     assert len(set(usable["brightness"][fit])) == 4
     assert set(usable["brightness"][~fit]) == {max(usable["brightness"][fit], key=lambda name: "above" in name)}
-
-
-def test_a_phrase_for_a_conjunction() -> None:
-    words = in_words((Predicate("setting", "grass"), Predicate("object_colour", "white")))
-    assert words == "Setting is grass, object colour is white"
 
 
 def test_without_columns_there_is_nothing_to_propose() -> None:

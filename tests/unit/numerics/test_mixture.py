@@ -1,7 +1,11 @@
+import numpy as np
 import pytest
 import torch
+from scipy.special import logsumexp
+from scipy.stats import norm
 
-from app.numerics.mixture import error_mixture_scores, fit_error_mixture
+from app.numerics.mixture import confusion_start, error_mixture_scores, fit_error_mixture
+from app.numerics.pca import project
 
 
 def pictures(seed=0, n=1500, d=40):
@@ -66,3 +70,49 @@ def test_one_class_and_few_rows():
     assert float(found.gaps.max()) == pytest.approx(0.0, abs=1e-4)
     with pytest.raises(ValueError, match="one length"):
         fit_error_mixture(torch.randn(6, 3), torch.zeros(5).long(), torch.zeros(6).long(), 0)
+
+
+def em_in_numpy(x, labels, predictions, share, weight, iterations=100, tolerance=1e-3):
+    """The published recipe, written again from its formulas: log weights, means, variances and both tables."""
+    own, said = np.eye(labels.max() + 1)[labels], np.eye(predictions.max() + 1)[predictions]
+    before = -np.inf
+    for _ in range(iterations + 1):
+        mass = share.sum(0)
+        mean = share.T @ x / mass[:, None]
+        variance = np.stack([(s[:, None] * (x - m) ** 2).sum(0) / s.sum() for s, m in zip(share.T, mean, strict=True)])
+        tables = [(share.T @ hot + 1e-6) / (share.T @ hot + 1e-6).sum(1, keepdims=True) for hot in (own, said)]
+        density = np.stack(
+            [norm.logpdf(x, m, np.sqrt(v + 1e-6)).sum(1) for m, v in zip(mean, variance, strict=True)], axis=1
+        )
+        joint = np.log(mass / mass.sum()) + density
+        joint = joint + weight * (np.log(tables[0])[:, labels].T + np.log(tables[1])[:, predictions].T)
+        total = logsumexp(joint, axis=1)
+        if total.mean() - before < tolerance:
+            break
+        before, share = total.mean(), np.exp(joint - total[:, None])
+    return mean, variance, tables
+
+
+def test_it_is_the_published_recipe_from_the_same_start():
+    features, labels, predictions, _ = pictures(3, n=400, d=6)
+    found = fit_error_mixture(features, labels, predictions, 5, components=9, slices=9, dimensions=6)
+    generator = torch.Generator().manual_seed(5)
+    order = torch.randperm(400, generator=generator)
+    start = confusion_start(labels[order], predictions[order], 9, generator)
+    x = project(found.components, features[order]).double().numpy()
+    mean, variance, tables = em_in_numpy(x, labels[order].numpy(), predictions[order].numpy(), start.numpy(), 10.0)
+    np.testing.assert_allclose(found.mixture.means.numpy(), mean, atol=1e-6)
+    np.testing.assert_allclose(found.mixture.covariances.numpy(), variance + 1e-6, atol=1e-6)
+    for held, expected in zip(found.mixture.tables, tables, strict=True):
+        np.testing.assert_allclose(held.numpy(), expected, atol=1e-6)
+    gaps = np.abs(tables[0] - tables[1]).max(1)
+    np.testing.assert_allclose(found.gaps.numpy(), np.sort(gaps)[::-1], atol=1e-6)
+
+
+def test_the_start_deals_components_to_the_cells_that_occur():
+    labels, predictions = torch.tensor([0, 0, 0, 1, 1, 0]), torch.tensor([0, 0, 0, 1, 1, 1])
+    share = confusion_start(labels, predictions, 5, torch.Generator().manual_seed(0))
+    assert share.sum(1).tolist() == pytest.approx([1] * 6)
+    # Cells by size: (0, 0), (1, 1), (0, 1), and round again.
+    assert (share > 0.1).long().tolist() == [[1, 0, 0, 1, 0]] * 3 + [[0, 1, 0, 0, 1]] * 2 + [[0, 0, 1, 0, 0]]
+    assert not torch.equal(share[:, 0], share[:, 3])

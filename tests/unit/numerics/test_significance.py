@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from app.numerics.significance import benjamini_hochberg, permutation_p_value, slice_excess_p_value
+from app.numerics.significance import benjamini_hochberg, slice_excess_p_value
 
 
 def test_slice_test_is_fishers_exact_test_one_sided():
@@ -70,27 +70,3 @@ def test_untested_hypotheses_do_not_count():
 def test_impossible_p_values_are_refused(bad):
     with pytest.raises(ValueError, match="p-values"):
         benjamini_hochberg(bad)
-
-
-def test_permutation_p_value_counts_the_observed_and_is_floored():
-    null = np.arange(100, dtype=float)[:, None] + np.zeros(3)
-    p = permutation_p_value([1000.0, 95.0, -1.0], null)
-    assert p == pytest.approx([1 / 101, 6 / 101, 1.0])
-
-
-def test_permutation_p_value_agrees_with_scipy():
-    rng = np.random.default_rng(3)
-    a, b = rng.normal(0.6, 1, 12), rng.normal(0, 1, 12)
-    both = np.concatenate([a, b])
-    shuffled = rng.permuted(np.tile(both, (9999, 1)), axis=1)
-    draws = shuffled[:, :12].mean(1) - shuffled[:, 12:].mean(1)
-    ours = float(permutation_p_value(a.mean() - b.mean(), draws))
-    reference = stats.permutation_test(
-        (a, b), lambda x, y: x.mean() - y.mean(), alternative="greater", n_resamples=9999, rng=rng
-    )
-    assert ours == pytest.approx(reference.pvalue, abs=0.012)
-
-
-def test_permutation_shapes_must_match():
-    with pytest.raises(ValueError, match="shape"):
-        permutation_p_value([1.0, 2.0], np.zeros((5, 3)))
