@@ -16,7 +16,10 @@ AUDIT = AuditKind(
     model_stages=(
         ModelStageSpec("gradients", "Take gradients", 1, "app.audits.influence.gradients:gradients", ("features",)),
     ),
-    stages=(StageSpec("attribute", "Attribute to training images", 1, "app.audits.influence.compute:attribute"),),
+    stages=(
+        StageSpec("attribute", "Attribute to training images", 1, "app.audits.influence.compute:attribute"),
+        StageSpec("suspects", "Judge training images", 1, "app.audits.influence.suspects:suspects"),
+    ),
     panels=panels,
     needs_embeddings=True,
     needs_predictions=True,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from app.audits.base import Inputs, Result, Split
 from app.audits.influence.schema import InfluenceSummary, Method, MethodSummary
-from app.audits.influence.scores import Attributor
+from app.audits.influence.scores import Attributor, checkpoints
 
 BLOCK = 256
 
@@ -89,7 +89,7 @@ def _summary(found: Attributor, train: Split) -> InfluenceSummary:
     return InfluenceSummary(
         train_rows=len(train.manifest),
         targets=len(found.targets.manifest),
-        checkpoints=found.checkpoints,
+        checkpoints=checkpoints(train),
         coverage=None if coverage is None else float(coverage[0]),
         ridge=found.ridge,
         methods=methods,

@@ -51,6 +51,19 @@ class MethodSummary(BaseModel):
     high: float | None = None
 
 
+class SuspectsSummary(BaseModel):
+    """How many training images look wrong, and what that list is worth."""
+
+    reason: str = Field("", description="Why labels could not be judged; empty where they were.")
+    mislabelled: int = 0
+    conflict: int = Field(0, description="Copies of one picture with different labels.")
+    leaked: int = Field(0, description="Training images that the audited split holds as well.")
+    duplicated: int = 0
+    planted: int = Field(0, description="Wrong labels that were planted to test the list.")
+    planted_in_worst: int = Field(0, description="Of these, how many stand among as many worst images.")
+    planted_named: int = Field(0, description="Of these, how many confident learning names.")
+
+
 class InfluenceSummary(BaseModel):
     """Summary of the kind."""
 
@@ -61,3 +74,4 @@ class InfluenceSummary(BaseModel):
     coverage: float | None = Field(None, description="Share of the parameters that gradients speak of.")
     ridge: float | None = None
     methods: list[MethodSummary] = Field(default_factory=list)
+    suspects: SuspectsSummary = SuspectsSummary()

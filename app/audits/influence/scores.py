@@ -50,27 +50,14 @@ class Attributor:
             except CannotAttribute as error:
                 self.reasons[method] = str(error)
 
-    @property
-    def checkpoints(self) -> int:
-        """Checkpoints that gradients were taken at."""
-        return sum(name.startswith("gradients.codes-") for name in self.train.model)
-
     def _trak(self) -> BlockScores:
-        count = self.checkpoints
-        if not count:
-            raise CannotAttribute(
-                "This model's format gives no gradients; upload it as safetensors or with torch.export."
-            )
-        params: Params = self.inputs.params
-        ridge = self.ridge = params.ridge or (1.0 if count > 1 else 3.0)
-        trained = [(rows(self.train, c), torch.from_numpy(array(self.train, "doubt", c))) for c in range(count)]
-        spectra = [Spectrum.of([codes.rows()]) for codes, _ in trained]
-        targets = [rows(self.targets, c) for c in range(count)]
+        trained, self.ridge = checkpoints_of(self.inputs, self.train)
+        ridge, targets = self.ridge, [rows(self.targets, c) for c in range(len(trained))]
 
         def scores(places: NDArray[np.int64]) -> Tensor:
             points = [
-                Checkpoint(codes, spectrum, QuantisedRows(own.codes[places], own.scales[places]).rows(), doubts)
-                for (codes, doubts), spectrum, own in zip(trained, spectra, targets, strict=True)
+                point._replace(targets=QuantisedRows(own.codes[places], own.scales[places]).rows())
+                for point, own in zip(trained, targets, strict=True)
             ]
             return trak_scores(points, ridge)
 
@@ -104,12 +91,45 @@ class Attributor:
         return lambda places: signed_similarity(train, own, targets[places], other[places])
 
     def _space(self) -> tuple[Tensor, Tensor]:
-        """The model's own penultimate layer where it shows one, else the encoder's embeddings."""
-        for name in ("features", "embeddings"):
-            pair = getattr(self.train, name), getattr(self.targets, name)
-            if pair[0] is not None and pair[1] is not None:
-                return tensor(pair[0]), tensor(pair[1])
+        return space(self.train), space(self.targets)
+
+
+def space(split: Split, *, embeddings_first: bool = False) -> Tensor:
+    """Where images are compared, float32 [n, d]: the model's own penultimate layer, else the encoder's embeddings.
+
+    `embeddings_first`: the other way round, for questions about labels that the model itself learned from.
+
+    Raises:
+        CannotAttribute: the run has neither.
+    """
+    found = [split.embeddings, split.features] if embeddings_first else [split.features, split.embeddings]
+    values = next((values for values in found if values is not None), None)
+    if values is None:
         raise CannotAttribute("There are neither penultimate features nor embeddings to compare images in.")
+    return tensor(values)
+
+
+def checkpoints_of(inputs: Inputs, train: Split) -> tuple[list[Checkpoint], float]:
+    """The training side of TRAK at each checkpoint, without targets, and the ridge in force.
+
+    Raises:
+        CannotAttribute: the model's format gives no gradients.
+    """
+    count = checkpoints(train)
+    if not count:
+        raise CannotAttribute("This model's format gives no gradients; upload it as safetensors or with torch.export.")
+    params: Params = inputs.params
+    found = []
+    for c in range(count):
+        codes = rows(train, c)
+        doubts = torch.from_numpy(array(train, "doubt", c))
+        found.append(Checkpoint(codes, Spectrum.of([codes.rows()]), torch.zeros(0, codes.codes.shape[1]), doubts))
+    return found, params.ridge or (1.0 if count > 1 else 3.0)
+
+
+def checkpoints(train: Split) -> int:
+    """Checkpoints that gradients were taken at."""
+    return sum(name.startswith("gradients.codes-") for name in train.model)
 
 
 def rows(split: Split, checkpoint: int) -> QuantisedRows:

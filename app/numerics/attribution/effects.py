@@ -125,4 +125,5 @@ def _leading(matrix: Tensor, count: int, generator: torch.Generator) -> tuple[Te
 def _sign(columns: Tensor) -> Tensor:
     """±1 for each column, so that its largest entry becomes positive: the result does not depend on the solver."""
     largest = columns.abs().argmax(dim=0)
-    return columns[largest, torch.arange(columns.shape[1])].sign()
+    signs: Tensor = columns[largest, torch.arange(columns.shape[1])].sign()
+    return signs

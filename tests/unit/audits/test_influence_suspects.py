@@ -1,0 +1,117 @@
+"""The stage that judges training images, on digits with labels that are known to be wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.neighbors import KNeighborsClassifier
+
+from app.audits.base import Inputs, Split
+from app.audits.influence.schema import Params, SuspectsSummary
+from app.audits.influence.suspects import suspects
+from app.numerics.attribution.quantised import quantise
+from app.numerics.attribution.ridge import Spectrum
+from app.numerics.attribution.self_influence import neighbour_probabilities, self_influence
+from app.numerics.attribution.trak import Checkpoint, trak_scores
+
+WRONG = 40
+
+
+def split(name: str, images: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Split:
+    manifest = pa.table({"row": np.arange(len(labels)), "label": labels.astype(np.int32), "group": groups})
+    return Split(name, manifest, images.astype(np.float32), None, None)
+
+
+@pytest.fixture(scope="module")
+def noisy() -> tuple[Inputs, np.ndarray]:
+    """1,200 digits for training, 40 of them with a wrong label, and 200 to audit; two pictures are in both."""
+    data, label = load_digits(return_X_y=True)
+    generator = np.random.default_rng(0)
+    wrong = generator.choice(1200, WRONG, replace=False)
+    given = label[:1200].copy()
+    given[wrong] = (given[wrong] + generator.integers(1, 10, WRONG)) % 10
+    groups = np.arange(1400)
+    groups[1201], groups[1202], groups[7] = 3, 4, 5
+    train = split("train", data[:1200], given, groups[:1200])
+    audited = split("test", data[1200:1400], label[1200:1400], groups[1200:])
+    names = [str(i) for i in range(10)]
+    return Inputs(audited, train, names, Params(), 0, "cpu", None, {}, lambda _share, _said: None), wrong
+
+
+def test_wrong_labels_are_found(noisy: tuple[Inputs, np.ndarray]) -> None:
+    inputs, wrong = noisy
+    result = suspects(inputs)
+    table = result.tables["suspects"]
+    quality, named = table["label_quality"].to_numpy(), table["mislabelled"].to_numpy()
+    worst = np.argsort(quality)[:WRONG]
+    assert np.isin(worst, wrong).mean() > 0.85
+    assert named[wrong].mean() > 0.7
+    assert named.sum() < 1.5 * WRONG
+    truth = load_digits().target[:1200]
+    assert (table["likelier"].to_numpy()[wrong] == truth[wrong]).mean() > 0.9
+    summary = SuspectsSummary.model_validate(result.summary["suspects"])
+    assert summary.mislabelled == named.sum()
+    assert summary.planted == 36
+    assert summary.planted_in_worst > 15
+
+
+def test_copies_and_leaks_are_counted(noisy: tuple[Inputs, np.ndarray]) -> None:
+    inputs, _ = noisy
+    table = suspects(inputs).tables["suspects"]
+    assert np.flatnonzero(table["leaked"].to_numpy()).tolist() == [3, 4]
+    assert np.flatnonzero(table["copies"].to_numpy()).tolist() == [5, 7]
+    labels = table["label"].to_numpy()
+    assert table["conflict"].to_numpy()[5] == (labels[5] != labels[7])
+
+
+def test_what_cannot_be_judged_is_said(noisy: tuple[Inputs, np.ndarray]) -> None:
+    inputs, _ = noisy
+    assert inputs.train is not None
+    few = replace(inputs.train, manifest=inputs.train.manifest.slice(0, 20), embeddings=np.zeros((20, 4), np.float32))
+    found = suspects(replace(inputs, train=few)).summary["suspects"]
+    assert "cannot be judged" in found["reason"]
+    blind = replace(inputs.train, embeddings=None)
+    assert "neither penultimate" in suspects(replace(inputs, train=blind)).summary["suspects"]["reason"]
+    assert suspects(replace(inputs, train=None)).summary == {}
+
+
+def test_unlabelled_rows_are_not_judged(noisy: tuple[Inputs, np.ndarray]) -> None:
+    inputs, _ = noisy
+    assert inputs.train is not None
+    labels = inputs.train.manifest["label"].to_numpy().copy()
+    labels[:100] = -1
+    manifest = inputs.train.manifest.set_column(1, "label", pa.array(labels, pa.int32()))
+    table = suspects(replace(inputs, train=replace(inputs.train, manifest=manifest))).tables["suspects"]
+    assert not table["mislabelled"].to_numpy()[:100].any()
+    assert (table["label_quality"].to_numpy()[:100] == 1).all()
+
+
+def test_neighbours_vote_as_scikit_learns_do_and_never_for_themselves() -> None:
+    data, label = load_digits(return_X_y=True)
+    data, label = data[:400] / np.linalg.norm(data[:400], axis=1, keepdims=True), label[:400]
+    found = neighbour_probabilities(torch.tensor(data), torch.tensor(label), torch.arange(400), 10, k=15)
+    expected = []
+    for i in range(0, 400, 20):
+        others = np.delete(np.arange(400), i)
+        peer = KNeighborsClassifier(15, algorithm="brute").fit(data[others], label[others])
+        expected.append(peer.predict_proba(data[i : i + 1])[0].argmax())
+    assert (found[::20].argmax(dim=1).numpy() == expected).mean() >= 0.9
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(400, dtype=torch.float64))
+    lonely = neighbour_probabilities(torch.eye(4), torch.tensor([0, 0, 1, -1]), torch.zeros(4, dtype=torch.int64), 2)
+    torch.testing.assert_close(lonely, torch.tensor([[2 / 3, 1 / 3]] * 4, dtype=torch.float64))
+
+
+def test_self_influence_is_the_diagonal() -> None:
+    generator = torch.Generator().manual_seed(0)
+    points = []
+    for _ in range(2):
+        stored = quantise(torch.randn(30, 8, generator=generator))
+        doubt = torch.rand(30, generator=generator)
+        points.append(Checkpoint(stored, Spectrum.of([stored.rows()]), stored.rows(), doubt))
+    expected = trak_scores(points, 0.7).diagonal()
+    torch.testing.assert_close(self_influence(points, 0.7), expected, rtol=1e-3, atol=1e-6)
