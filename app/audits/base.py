@@ -26,7 +26,7 @@ class StageSpec:
     function: str
     """`package.module:callable` inside the kind's folder."""
     needs: tuple[str, ...] = ()
-    """Names of the kind's earlier stages whose results it reads (`Inputs.earlier`)."""
+    """Names of the kind's earlier stages whose results it reads (`Inputs.earlier`); one that is left out is absent."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,28 @@ class ModelStageSpec:
     """Names of the kind's parameters that it depends on."""
     formats: tuple[str, ...] = ("safetensors", "export")
     """Formats of models that give gradients; for others the stage is left out."""
+
+
+@dataclass(frozen=True)
+class RetrainStageSpec:
+    """Networks trained anew from the version's recipe, each on rows of the training split that an earlier stage chose.
+
+    It runs in the sandboxed child, in shards over models, and is left out while the parameter `switch` is 0. See
+    `app.audits.retraining` for what the stage `plan` leaves behind and what later stages read.
+    """
+
+    name: str
+    title: str
+    version: int
+    plan: str
+    """The earlier stage that says which rows each network sees, from which seed, and what it is asked."""
+    switch: str
+    """Name of the kind's whole-number parameter that asks for retraining."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the kind's earlier stages that it reads."""
+        return (self.plan,)
 
 
 @dataclass(frozen=True)
@@ -218,6 +240,19 @@ class RunReader(Protocol):
 
 
 @dataclass(frozen=True)
+class TrainingList:
+    """Training images that a kind singles out, and what one might do about each."""
+
+    key: str
+    title: str
+    text: str
+    """How the list was made and what it is worth, in sentences."""
+    table: pa.Table
+    """The worst first: `row` int64 (of the data set), `label` int32, `score` float64, `note` string, `action` (drop,
+    relabel or weight), `new_label` int32 (−1: none), `weight` float64."""
+
+
+@dataclass(frozen=True)
 class Action:
     """An interactive question that a worker answers: `function(Inputs, payload) -> ActionResult`."""
 
@@ -245,6 +280,10 @@ def _no_answer(_action: str, _result: Mapping[str, Any], _reader: RunReader) -> 
     return None
 
 
+def _no_lists(_reader: RunReader) -> list[TrainingList]:
+    return []
+
+
 def _no_rows(_metrics: Mapping[str, Any]) -> Sequence[int]:
     return ()
 
@@ -258,7 +297,7 @@ class AuditKind:
     description: str
     params: type[BaseModel]
     summary: type[BaseModel]
-    stages: tuple[StageSpec, ...]
+    stages: tuple[StageSpec | RetrainStageSpec, ...]
     panels: Callable[[Subject, RunReader], list[Panel]]
     model_stages: tuple[ModelStageSpec, ...] = ()
     actions: tuple[Action, ...] = ()
@@ -266,6 +305,8 @@ class AuditKind:
     needs_predictions: bool = True
     report_rows: Callable[[Mapping[str, Any]], Sequence[int]] = _no_rows
     """Positions of the images that a finding with these metrics shows in a report, the most telling first."""
+    training_lists: Callable[[RunReader], list[TrainingList]] = _no_lists
+    """What the page of training data shows of this kind."""
     cards: Callable[[RunReader, Sequence[Any]], list[SliceCard]] = _no_cards
     """The kind's slices (findings) as cards, one each, in the same order."""
     answer: Callable[[str, Mapping[str, Any], RunReader], Panel | None] = _no_answer

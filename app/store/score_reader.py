@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.store.score_rows import ScoreRows, pack
@@ -165,6 +166,16 @@ def manifest_row(path: Path, row: int) -> dict[str, Any]:
     names = [column[0] for column in cursor.description or ()]
     found = cursor.fetchone()
     return dict(zip(names, found, strict=True)) if found else {}
+
+
+def manifest_columns(path: Path, rows: NDArray[np.int64], columns: Sequence[str]) -> dict[str, list[Any]]:
+    """Return columns of some rows of a data set's `manifest.parquet`, in the order of `rows`."""
+    cursor = _database().cursor()
+    cursor.register("wanted", pa.table({"place": np.arange(len(rows)), "row": rows}))
+    names = ", ".join(f'found."{column}"' for column in columns)
+    sql = f"SELECT {names} FROM wanted JOIN read_parquet(?) AS found USING (row) ORDER BY place"  # noqa: S608 - names are code's own
+    found = cursor.execute(sql, [str(path)]).fetchall()
+    return {name: [entry[place] for entry in found] for place, name in enumerate(columns)}
 
 
 @lru_cache

@@ -1,7 +1,8 @@
 """Influence: the training images that a prediction leans on."""
 
-from app.audits.base import AuditKind, ModelStageSpec, StageSpec
+from app.audits.base import AuditKind, ModelStageSpec, RetrainStageSpec, StageSpec
 from app.audits.influence.page import panels
+from app.audits.influence.page_lists import training_lists
 from app.audits.influence.schema import InfluenceSummary, Params
 
 AUDIT = AuditKind(
@@ -17,10 +18,35 @@ AUDIT = AuditKind(
         ModelStageSpec("gradients", "Take gradients", 1, "app.audits.influence.gradients:gradients", ("features",)),
     ),
     stages=(
-        StageSpec("attribute", "Attribute to training images", 1, "app.audits.influence.compute:attribute"),
+        StageSpec("plan", "Choose random halves", 1, "app.audits.influence.subsets:plan"),
+        RetrainStageSpec("retrain", "Retrain on random halves", 1, plan="plan", switch="retrain"),
+        StageSpec(
+            "attribute",
+            "Attribute to training images",
+            2,
+            "app.audits.influence.compute:attribute",
+            needs=("plan", "retrain"),
+        ),
+        StageSpec(
+            "prove",
+            "Compare with retraining",
+            1,
+            "app.audits.influence.proof:prove",
+            needs=("plan", "retrain", "attribute"),
+        ),
+        StageSpec("choose", "Choose removals", 1, "app.audits.influence.removal:choose", needs=("attribute",)),
+        RetrainStageSpec("without", "Retrain without them", 1, plan="choose", switch="counterfactuals"),
+        StageSpec(
+            "flip",
+            "Count flipped predictions",
+            1,
+            "app.audits.influence.removal:flip",
+            needs=("prove", "choose", "without"),
+        ),
         StageSpec("suspects", "Judge training images", 1, "app.audits.influence.suspects:suspects"),
     ),
     panels=panels,
+    training_lists=training_lists,
     needs_embeddings=True,
     needs_predictions=True,
 )

@@ -1,0 +1,130 @@
+"""The lists of the page of training data: harmful, mislabelled, memorised, copied and leaked images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from app.audits.base import RunReader, TrainingList
+from app.audits.influence.ranking import ranked
+from app.audits.influence.schema import METHODS, InfluenceSummary, SuspectsSummary
+from app.errors import NotFound
+
+MOST = 5_000
+"""Entries of a ranking that has no natural end."""
+LEAST_WEIGHT = 0.1
+
+
+def training_lists(reader: RunReader) -> list[TrainingList]:
+    """Return the lists of a run; none where nothing was attributed."""
+    summary = InfluenceSummary.model_validate(reader.summary("influence") or {})
+    if summary.unavailable or not summary.train_rows:
+        return []
+    found = [_harmful(reader, summary)]
+    try:
+        suspects = reader.table("influence", "suspects", "suspects")
+    except NotFound:
+        return [one for one in found if one is not None]
+    makers = (_mislabelled, _memorised, _conflicting, _leaked)
+    found += [make(suspects, summary.suspects, reader.classes) for make in makers]
+    return [one for one in found if one is not None]
+
+
+def _harmful(reader: RunReader, summary: InfluenceSummary) -> TrainingList | None:
+    method = next((m for m in ranked(summary.methods) if not m.reason), None)
+    if method is None:
+        return None
+    table = reader.table("influence", "attribute", "train")
+    score = table[f"{method.method}.wrong"].to_numpy().astype(np.float64)
+    order = np.argsort(score, kind="stable")[:MOST]
+    order = order[score[order] < 0]
+    text = (
+        f"By {METHODS[method.method].title}: mean score over the audited images that the model gets wrong, lowest "
+        "first. " + ("" if method.lds is not None else "Unverified: nothing was retrained without them.")
+    )
+    notes = [f"{value:+.3g}" for value in score[order]]
+    return TrainingList("harmful", "Harmful", text.strip(), _table(table, order, score, notes, "drop"))
+
+
+def _mislabelled(table: pa.Table, summary: SuspectsSummary, classes: Sequence[str]) -> TrainingList | None:
+    if "label_quality" not in table.column_names:
+        return None
+    quality, named = table["label_quality"].to_numpy(), table["mislabelled"].to_numpy(zero_copy_only=False)
+    order = np.flatnonzero(named)
+    order = order[np.argsort(quality[order], kind="stable")]
+    likelier = table["likelier"].to_numpy()
+    notes = [f"looks like {_name(classes, int(likelier[i]))}" for i in order]
+    text = (
+        f"Confident learning over the nearest images of each; of {summary.planted:,} wrong labels planted here as a "
+        f"test it named {summary.planted_named:,}, and {summary.planted_in_worst:,} stood among as many worst images."
+    )
+    made = _table(table, order, quality, notes, "relabel", new_label=likelier)
+    return TrainingList("mislabelled", "Probably mislabelled", text, made)
+
+
+def _memorised(table: pa.Table, _summary: SuspectsSummary, _classes: Sequence[str]) -> TrainingList | None:
+    if "self_influence" not in table.column_names:
+        return None
+    own = table["self_influence"].to_numpy().astype(np.float64)
+    order = np.argsort(-own, kind="stable")[: max(1, min(MOST, len(own) // 20))]
+    notes = [f"self-influence {value:.3g}" for value in own[order]]
+    text = (
+        "The twentieth of the training images that leans most on itself: nothing else supports what the model says of "
+        "them. Wrong labels and rare cases stand here side by side; look before you drop."
+    )
+    weight = np.clip(1 - own / max(float(own.max()), 1e-12), LEAST_WEIGHT, 1)
+    made = _table(table, order, -own, notes, "weight", weight=weight)
+    return TrainingList("memorised", "Memorised", text, made)
+
+
+def _conflicting(table: pa.Table, _summary: SuspectsSummary, _classes: Sequence[str]) -> TrainingList:
+    copies, conflict = table["copies"].to_numpy(), table["conflict"].to_numpy(zero_copy_only=False)
+    order = np.flatnonzero(copies > 0)
+    order = order[np.lexsort((-copies[order], ~conflict[order]))]
+    notes = [
+        ("another label on the same picture" if conflict[i] else "the same picture again")
+        + (f", {copies[i]} copies" if copies[i] > 1 else "")
+        for i in order
+    ]
+    text = "Pictures that are in the training split more than once, those with different labels first."
+    return TrainingList("duplicated", "Duplicated", text, _table(table, order, -copies.astype(float), notes, "drop"))
+
+
+def _leaked(table: pa.Table, _summary: SuspectsSummary, _classes: Sequence[str]) -> TrainingList:
+    order = np.flatnonzero(table["leaked"].to_numpy(zero_copy_only=False))
+    text = "Pictures that the audited split holds as well: accuracy there is partly memory."
+    score = np.zeros(len(table))
+    notes = ["also in the audited split"] * len(order)
+    return TrainingList("leaked", "Leaked", text, _table(table, order, score, notes, "drop"))
+
+
+def _table(
+    source: pa.Table,
+    order: NDArray[np.int64],
+    score: NDArray[np.float64],
+    notes: Sequence[str],
+    action: str,
+    *,
+    new_label: NDArray[np.int64] | None = None,
+    weight: NDArray[np.float64] | None = None,
+) -> pa.Table:
+    n = len(order)
+    default = 0.0 if action == "drop" else 1.0
+    return pa.table(
+        {
+            "row": source["row"].to_numpy()[order].astype(np.int64),
+            "label": source["label"].to_numpy()[order].astype(np.int32),
+            "score": score[order].astype(np.float64),
+            "note": pa.array(notes, pa.string()),
+            "action": pa.array([action] * n, pa.string()),
+            "new_label": (np.full(n, -1) if new_label is None else new_label[order]).astype(np.int32),
+            "weight": np.full(n, default) if weight is None else weight[order],
+        }
+    )
+
+
+def _name(classes: Sequence[str], index: int) -> str:
+    return classes[index] if 0 <= index < len(classes) else "another class"

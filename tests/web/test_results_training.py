@@ -1,0 +1,180 @@
+"""The page of training data, its lists as files, and the panel of influence on an image's page."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+
+from app.store.artifacts import artifact_key
+from app.store.models import AuditRun
+from app.store.places import get_artifacts
+from app.store.session import transaction
+from tests.results_fixture import TRAIN_ROWS
+from tests.results_rows import CLASSES
+from tests.web.conftest import Results
+
+N, TOP = TRAIN_ROWS, 5
+NAMED = [70, 3, 12]
+METHODS = [{"method": "trak"}, {"method": "similarity"}, {"method": "tracin", "reason": "This model hides its layer."}]
+SUMMARY = {
+    "train_rows": N, "targets": 720, "checkpoints": 2, "coverage": 0.98, "ridge": 1.0, "methods": METHODS,
+    "suspects": {"mislabelled": 3, "leaked": 1, "duplicated": 2, "planted": 10, "planted_in_worst": 8,
+                 "planted_named": 7},
+}  # fmt: skip
+
+
+@pytest.fixture
+def audited(results: Results) -> Results:
+    """The finished run with a result of the kind `influence`."""
+    with transaction() as session:
+        run = session.get_one(AuditRun, results.built.run_id)
+        run.kinds = ["slices", "influence"]
+        run.summary = {**run.summary, "influence": SUMMARY}
+        made = {"influence:attribute": attribute(results), "influence:suspects": suspects(results)}
+        run.details_keys = {**run.details_keys, **made}
+    return results
+
+
+def attribute(results: Results) -> str:
+    n = len(results.built.rows.label)
+    rows = np.tile(np.arange(2 * TOP, dtype=np.int32), (n, 1))
+    scores = np.tile(np.array([5, 4, 3, 2, 1, -1, -2, -3, -4, -5], np.float32), (n, 1))
+    key = artifact_key("attribute", 1, test="web")
+    with get_artifacts().write(key) as folder:
+        for method in ("trak", "similarity"):
+            np.save(folder / f"{method}.rows.npy", rows)
+            np.save(folder / f"{method}.scores.npy", scores / (1 if method == "trak" else 10))
+        score = np.linspace(-1, 1, N).astype(np.float32)
+        columns = {
+            f"{method}.{part}": score for method in ("trak", "similarity") for part in ("mean", "right", "wrong")
+        }
+        pq.write_table(pa.table({"row": np.arange(N), "label": labels(results), **columns}), folder / "train.parquet")
+    return key
+
+
+def labels(results: Results) -> np.ndarray:
+    return results.built.rows.label[:N].astype(np.int32)
+
+
+def suspects(results: Results) -> str:
+    own = labels(results)
+    flag = {name: np.zeros(N, bool) for name in ("mislabelled", "conflict", "leaked")}
+    flag["mislabelled"][NAMED] = True
+    flag["leaked"][5] = flag["conflict"][[8, 9]] = True
+    quality, copies = np.ones(N), np.zeros(N, np.int32)
+    quality[NAMED] = [0.01, 0.02, 0.03]
+    copies[[8, 9]] = 1
+    key = artifact_key("suspects", 1, test="web")
+    table = {
+        "row": np.arange(N), "label": own, "label_quality": quality, "likelier": (own + 1) % len(CLASSES),
+        "copies": copies,
+        "self_influence": np.arange(N, dtype=np.float32), **flag,
+    }  # fmt: skip
+    with get_artifacts().write(key) as folder:
+        pq.write_table(pa.table(table), folder / "suspects.parquet")
+    return key
+
+
+def twin(results: Results, query: str = "") -> dict[str, Any]:
+    answer = results.signed("viewer").get(f"/api/v1{results.run}/training{query}")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_lists_are_counted_and_the_first_is_shown(audited: Results) -> None:
+    found = twin(audited)
+    counts = {one["key"]: one["count"] for one in found["lists"]}
+    assert counts == {"harmful": 50, "mislabelled": 3, "memorised": 5, "duplicated": 2, "leaked": 1}
+    assert (found["chosen"], found["split"]) == ("harmful", "train")
+    assert "Unverified" in found["text"]
+    assert [item["src"].rpartition("/")[2] for item in found["items"][:3]] == ["0", "1", "2"]
+
+
+def test_a_list_is_worst_first_and_says_what_it_is_worth(audited: Results) -> None:
+    found = twin(audited, "?list=mislabelled")
+    assert [int(item["src"].rpartition("/")[2]) for item in found["items"]] == NAMED
+    assert "of 10 wrong labels planted here as a test it named 7" in found["text"]
+    own = labels(audited)
+    assert found["items"][0]["text"] == f"{CLASSES[own[70]]}: looks like {CLASSES[(own[70] + 1) % len(CLASSES)]}"
+    assert [int(i["src"].rpartition("/")[2]) for i in twin(audited, "?list=memorised")["items"]] == [99, 98, 97, 96, 95]
+
+
+def test_page_reads_without_script_and_offers_files(audited: Results) -> None:
+    html = audited.signed("viewer").get(f"{audited.run}/training?list=leaked").text
+    assert "also in the audited split" in html
+    assert f'href="{audited.run}/training/leaked.csv"' in html
+    assert 'aria-current="page">Leaked' in html
+
+
+def test_an_unknown_list_is_told(audited: Results) -> None:
+    answer = audited.signed().get(f"{audited.run}/training?list=nothing")
+    assert answer.status_code == 404
+    assert "harmful, mislabelled" in answer.text
+
+
+def test_other_people_see_nothing(audited: Results) -> None:
+    outsider = audited.signed("outsider")
+    for path in ("/training", "/training/leaked.csv", "/training/leaked.parquet"):
+        assert outsider.get(f"{audited.run}{path}").status_code == 404
+
+
+def test_files_say_the_same(audited: Results) -> None:
+    browser = audited.signed("viewer")
+    plain = pacsv.read_csv(io.BytesIO(browser.get(f"{audited.run}/training/mislabelled.csv").content)).to_pylist()
+    packed = pq.read_table(io.BytesIO(browser.get(f"{audited.run}/training/mislabelled.parquet").content)).to_pylist()
+    own = labels(audited)
+    assert [entry["row"] for entry in packed] == NAMED == [entry["row"] for entry in plain]
+    assert {entry["action"] for entry in packed} == {"relabel"}
+    assert packed[0]["label"] == CLASSES[own[70]]
+    assert packed[0]["new_label"] == CLASSES[(own[70] + 1) % len(CLASSES)]
+    assert packed[0]["example_id"] == f"train/{CLASSES[own[70]]}/000070.webp"
+    dropped = pq.read_table(io.BytesIO(browser.get(f"{audited.run}/training/harmful.parquet").content))
+    assert set(dropped["action"].to_pylist()) == {"drop"}
+    assert set(dropped["weight"].to_pylist()) == {0.0}
+    weighed = pq.read_table(io.BytesIO(browser.get(f"{audited.run}/training/memorised.parquet").content))
+    assert weighed["weight"].to_pylist() == sorted(weighed["weight"].to_pylist())
+    assert min(weighed["weight"].to_pylist()) >= 0.1
+
+
+def test_cleanlab_and_fiftyone_read_their_files(audited: Results) -> None:
+    browser = audited.signed("viewer")
+    issues = pacsv.read_csv(io.BytesIO(browser.get(f"{audited.run}/training/mislabelled.cleanlab.csv").content))
+    assert issues.column_names == ["", "is_label_issue", "label_score", "given_label", "predicted_label"]
+    assert issues[""].to_pylist() == NAMED
+    file = json.loads(browser.get(f"{audited.run}/training/mislabelled.fiftyone.json").content)
+    assert file["classes"] == list(CLASSES)
+    own = labels(audited)
+    assert file["labels"][f"train/{CLASSES[own[70]]}/000070.webp"] == (own[70] + 1) % len(CLASSES)
+    assert browser.get(f"{audited.run}/training/mislabelled.exe").status_code == 404
+
+
+def test_without_influence_the_page_says_what_to_do(results: Results) -> None:
+    html = results.signed("viewer").get(f"{results.run}/training").text
+    assert "Nothing was attributed to training images" in html
+
+
+def test_image_page_shows_both_ends_and_that_nothing_is_verified(audited: Results) -> None:
+    row = TRAIN_ROWS + 7
+    panels = audited.signed("viewer").get(f"/api/v1{audited.run}/images/{row}").json()["panels"]
+    context = next(entry["context"] for entry in panels if entry["key"] == "influence-image")
+    assert [m["title"] for m in context["methods"]] == ["TRAK", "Similarity"]
+    assert "Unverified" in context["note"]
+    helpful, harmful = (context["methods"][0][end] for end in ("helpful", "harmful"))
+    assert [int(i["src"].rpartition("/")[2]) for i in helpful] == [0, 1, 2, 3, 4]
+    assert [int(i["src"].rpartition("/")[2]) for i in harmful] == [9, 8, 7, 6, 5]
+    assert helpful[0]["text"] == f"{CLASSES[labels(audited)[0]]} +5"
+    assert "Most harmful" in audited.signed("viewer").get(f"{audited.run}/images/{row}").text
+
+
+def test_run_page_names_what_could_not_be_computed(audited: Results) -> None:
+    html = audited.signed("viewer").get(audited.run).text
+    assert "This model hides its layer." in html
+    assert "98.0 % of the weights" in html
