@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     max_archive_ratio: float = Field(200.0, description="Largest unpacked / packed size.")
     max_pixels: int = Field(80_000_000, description="Most pixels of one image, checked before decoding.")
     child_seconds: float = Field(600.0, description="Longest time a sandboxed request may take.")
+    retrain_seconds: float = Field(6 * 3600.0, description="Longest time to train one model, or a few small ones.")
     smoke_seconds: float = Field(180.0, description="Longest time of an uploaded model's smoke run.")
     child_memory_bytes: int = Field(8 * 2**30, description="Largest resident size of a sandboxed child.")
     session_days: int = 14

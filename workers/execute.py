@@ -28,6 +28,8 @@ STAGES: dict[str, str] = {
     "embed": "workers.stages.embed:run",
     "model-shard": "workers.stages.model_shard:run",
     "join-model": "workers.stages.join_model:run",
+    "retrain": "workers.stages.retrain:run",
+    "join-retrained": "workers.stages.join_retrained:run",
     "assemble": "workers.stages.assemble:run",
     "kind": "workers.stages.kind_stage:run",
     "publish": "workers.stages.publish:run",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from app.store.repositories.jobs import Job
-from workers import planning
+from workers import planning, retraining
 from workers.work import Answer, Unit
 
 _LOG = logging.getLogger(__name__)
@@ -98,9 +98,31 @@ def _audit(engine: Engine, job: Job, plan: dict[str, Any]) -> None:
     keys: dict[str, str] = {}
     for spec in plan["stages"]:
         line = f"{spec['kind']}:{spec['name']}"
+        if spec["retrains"]:
+            keys[line] = _retrain(engine, job, plan, line, keys)
+            continue
         args = {**spec, "arrays": arrays, "model": _of_kind(model, spec["kind"]), "earlier": keys}
         keys[line] = _one(engine, job, plan, "kind", args, line)["key"]
     _one(engine, job, plan, "publish", {"arrays": arrays, "model": model, "keys": keys, "encoder": encoder})
+
+
+def _retrain(engine: Engine, job: Job, plan: dict[str, Any], line: str, keys: Mapping[str, str]) -> str:
+    """Train the networks that an earlier stage of the kind chose; return the key of what they gave."""
+    chosen = engine.step(retraining.chosen, line, dict(keys))
+    missing = engine.step(retraining.open_models, list(job), line, chosen, plan["device"])
+    pending = []
+    for start, stop in missing:
+        unit: Unit = {
+            "job": list(job),
+            "stage": "retrain",
+            "line": line,
+            "args": {"plan": chosen, "models": [start, stop]},
+        }
+        pending.append(([start, stop], engine.submit(unit, plan["queue"], f"{line}-{start}".replace(":", "-"))))
+    aside = _gather(engine, job, line, pending, retraining)
+    args = {"plan": chosen, "aside": aside}
+    joined: Unit = {"job": list(job), "stage": "join-retrained", "line": line, "args": args}
+    return str(_result(engine.submit(joined, plan["queue"], f"join-{line}".replace(":", "-")).answer())["key"])
 
 
 def _join_model(
@@ -133,8 +155,13 @@ def _submit_shards(
     return pending
 
 
-def _gather(engine: Engine, job: Job, name: str, pending: list[tuple[list[int], Pending]]) -> list[list[int]]:
-    """Wait for a stage's shards; return those that were set aside because they crashed every time."""
+def _gather(
+    engine: Engine, job: Job, name: str, pending: list[tuple[list[int], Pending]], steps: Any = planning
+) -> list[list[int]]:
+    """Wait for a stage's shards; return those that were set aside because they crashed every time.
+
+    `steps` has `set_aside` and `close_shards`.
+    """
     aside: list[list[int]] = []
     for rows, unit in pending:
         answer = unit.answer()
@@ -142,10 +169,10 @@ def _gather(engine: Engine, job: Job, name: str, pending: list[tuple[list[int], 
             _result(answer)
             continue
         aside.append(rows)
-        engine.step(planning.set_aside, list(job), name, rows, answer["message"])
+        engine.step(steps.set_aside, list(job), name, rows, answer["message"])
         if len(aside) > planning.most_aside(len(pending)):
             raise Ended(f"{len(aside)} of {len(pending)} shards failed again and again. {answer['message']}")
-    engine.step(planning.close_shards, list(job), name, aside)
+    engine.step(steps.close_shards, list(job), name, aside)
     return aside
 
 

@@ -13,6 +13,7 @@ from app.store.repositories import jobs
 from app.store.repositories.jobs import Job, StagePlan
 from app.store.session import transaction
 from workers.device import device_class, device_queue
+from workers.retraining import require_retrainable
 from workers.run_plan import RunPlan, load_run, model_stage
 
 ASIDE_SHARE = 0.2
@@ -37,6 +38,8 @@ def plan_run(job: list[Any]) -> dict[str, Any]:
     try:
         plan = load_run(this.id)
         plan.require_runnable()
+        if plan.retrains:
+            require_retrainable(plan)
     except FaultlineError as error:
         return {"ended": error.message}
     rest = {
@@ -131,8 +134,14 @@ def _run_lines(plan: RunPlan) -> list[StagePlan]:
     for line, title in plan.model_stages.items():
         lines.append(StagePlan(line, title, "rows", _rows(plan.shards(line))))
     lines.append(StagePlan("assemble", "Join the shards", "%", 100))
-    lines += [StagePlan(f"{spec['kind']}:{spec['name']}", spec["title"], "%", 100) for spec in plan.stages]
+    lines += [_kind_line(spec) for spec in plan.stages]
     return [*lines, StagePlan("publish", "Write the results", "%", 100)]
+
+
+def _kind_line(spec: dict[str, Any]) -> StagePlan:
+    name = f"{spec['kind']}:{spec['name']}"
+    # How many networks there are is known once the stage before has chosen them.
+    return StagePlan(name, spec["title"], "models") if spec["retrains"] else StagePlan(name, spec["title"], "%", 100)
 
 
 def _begin(job: Job, lines: list[StagePlan], rest: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from app.audits import kind as kind_named
-from app.audits.base import AuditKind, ModelStageSpec
+from app.audits.base import AuditKind, ModelStageSpec, RetrainStageSpec
 from app.errors import UserError
 from app.loaders.models.spec import ModelSpec
 from app.services import fit, keys
@@ -38,12 +38,32 @@ class RunPlan:
 
     @property
     def stages(self) -> list[dict[str, Any]]:
-        """The stages of all kinds, in order."""
+        """The stages of all kinds, in order, without retraining that nobody asked for."""
         return [
-            {"kind": kind.name, "name": stage.name, "title": stage.title}
+            {
+                "kind": kind.name,
+                "name": stage.name,
+                "title": stage.title,
+                "retrains": isinstance(stage, RetrainStageSpec),
+            }
             for kind in self.kinds
             for stage in kind.stages
+            if not isinstance(stage, RetrainStageSpec) or self._asked(kind, stage)
         ]
+
+    @property
+    def retrains(self) -> bool:
+        """Whether the run trains networks anew."""
+        return any(stage["retrains"] for stage in self.stages)
+
+    @property
+    def recipe(self) -> dict[str, Any] | None:
+        """The version's training recipe, if it carries one."""
+        found: dict[str, Any] | None = self.rows.version.claim.get("recipe")
+        return found
+
+    def _asked(self, kind: AuditKind, stage: RetrainStageSpec) -> bool:
+        return self.range("train") is not None and bool(self.kind_params(kind)[stage.switch])
 
     @property
     def model_stages(self) -> dict[str, str]:
@@ -128,11 +148,11 @@ class RunPlan:
 
     def require_runnable(self) -> None:
         """Raise a `UserError` that says what is missing before anything is computed."""
-        _require(self.rows.dataset.status == "succeeded", f"The data set “{self.rows.dataset.name}” is not imported.")
-        _require(self.rows.version.status == "succeeded", "The model version has not passed its check.")
-        _require(bool(self.kinds), "The run names no kind of audit; choose at least one.")
+        require(self.rows.dataset.status == "succeeded", f"The data set “{self.rows.dataset.name}” is not imported.")
+        require(self.rows.version.status == "succeeded", "The model version has not passed its check.")
+        require(bool(self.kinds), "The run names no kind of audit; choose at least one.")
         audited = self.range("audited")
-        _require(audited is not None and audited[1] > audited[0], "The audited split has no rows.")
+        require(audited is not None and audited[1] > audited[0], "The audited split has no rows.")
         self.range("train")
         self._require_sources()
 
@@ -161,6 +181,7 @@ def load_run(run_id: int) -> RunPlan:
     return RunPlan(rows, ModelSpec.model_validate(rows.version.spec), device, settings.shard_rows)
 
 
-def _require(condition: bool, sentence: str) -> None:
+def require(condition: bool, sentence: str) -> None:
+    """Raise a `UserError` unless the condition holds."""
     if not condition:
         raise UserError(sentence)

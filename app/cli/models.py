@@ -14,6 +14,7 @@ from app.cli.actor import JsonOption, ProjectOption, actor, prepare
 from app.cli.find import find_dataset, find_version
 from app.cli.waiting import wait
 from app.errors import UserError
+from app.loaders.models.recipe import Recipe, read_recipe
 from app.services import register_model as service
 from app.services.local_files import keep_file
 from app.services.register_model import Claim, ModelRequest, proposal_of, register_model, stored
@@ -51,6 +52,9 @@ def add(
         str, typer.Option(help="Data set (name or id) of the claim, and of the smoke run's images.")
     ] = "",
     split: Annotated[str, typer.Option(help="Split of the claim.")] = "",
+    recipe: Annotated[
+        Path | None, typer.Option(help="A JSON file that says how it was trained: epochs, learning_rate, …")
+    ] = None,
     project: ProjectOption = "",
     waits: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the check to end.")] = True,
 ) -> None:
@@ -65,7 +69,7 @@ def add(
     with transaction() as session:
         who = actor(session, project)
         sample = find_dataset(session, who.project.id, dataset).id if dataset else None
-        request["claim"] = Claim(accuracy=accuracy, dataset_id=sample, split=split)
+        request["claim"] = Claim(accuracy=accuracy, dataset_id=sample, split=split, recipe=_recipe(recipe))
         known = registry.model_by_name(session, who.project.id, name)
         named = {"model_id": known.id} if known else {"name": name or files[0].stem}
         uploads = [keep_file(session, who.project.id, who.user, path) for path in files]
@@ -174,6 +178,10 @@ def _plain(version: ModelVersion) -> dict[str, object]:
 
 def _text_or_file(text: str) -> str:
     return Path(text).read_text() if text.endswith(".json") and Path(text).is_file() else text
+
+
+def _recipe(path: Path | None) -> Recipe | None:
+    return read_recipe(path.read_text()) if path else None
 
 
 def _classes(text: str) -> list[str]:

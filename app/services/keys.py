@@ -17,6 +17,7 @@ PREDICT_VERSION = 1
 EMBED_VERSION = 1
 ASSEMBLE_VERSION = 1
 PUBLISH_VERSION = 1
+RETRAIN_VERSION = 1
 LIBRARIES = ("faultline", "torch", "torchvision", "timm", "open_clip_torch", "numpy", "scipy", "scikit-learn")
 
 
@@ -49,6 +50,15 @@ def model_stage_base(
     policy = numeric_policy(device_class) | {"dtype": "float32"}
     parts = {"version": version, "params": dict(params), "seed": seed}
     return {"data": data_hash, "model": model, "policy": policy, **parts}
+
+
+def models_key(
+    data_hash: str, model: str, device_class: str, *, rows: Sequence[Any], recipe: Mapping[str, Any], chosen: str
+) -> str:
+    """The key of some retrained networks; `rows` are both splits' ranges, `chosen` is the hash of what each sees."""
+    policy = numeric_policy(device_class) | {"dtype": "float32"}
+    parts = {"rows": list(rows), "recipe": dict(recipe), "chosen": chosen, "policy": policy}
+    return artifact_key("retrained", RETRAIN_VERSION, data=data_hash, model=model, **parts)
 
 
 def shard_key(stage: str, base: Mapping[str, Any], start: int, stop: int) -> str:

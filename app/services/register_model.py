@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, FieldError, NotFound
+from app.loaders.models.recipe import Recipe
 from app.loaders.models.sniff import sniff
 from app.loaders.models.spec import ModelSpec
 from app.services import queue
@@ -31,6 +32,7 @@ class Claim(BaseModel):
     split: str = ""
     train_dataset_id: int | None = Field(None, description="Data set that it was trained on.")
     train_split: str = Field("", description="Split that it was trained on.")
+    recipe: Recipe | None = Field(None, description="How it was trained; with it, it can be trained again.")
     given: list[str] = Field(
         default_factory=list,
         description="Dotted fields of the spec that the person stated; the others may be read from the file.",

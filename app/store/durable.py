@@ -51,9 +51,18 @@ def new_array(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.
     import numpy as np  # noqa: PLC0415 - the store is imported where no array is needed
 
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    reserve(path)
+    return array
+
+
+def reserve(path: Path) -> None:
+    """Reserve the space of a file that was mapped for writing.
+
+    Raises:
+        OSError: no space is left.
+    """
     with path.open("r+b") as target:
         os.posix_fallocate(target.fileno(), 0, max(path.stat().st_size, 1))
-    return array
 
 
 def sync_file(path: Path) -> None:

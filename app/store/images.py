@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,16 +48,20 @@ class DatasetImages:
             yield self.original(row)
 
     def pack_rows(self, start: int, stop: int, target_folder: Path) -> tuple[Path, Path]:
-        """Write the image files of the rows [start, stop) one after the other, for a sandboxed child.
+        """Pack the rows [start, stop); see `pack`."""
+        return self.pack(range(start, stop), target_folder)
+
+    def pack(self, rows: Sequence[int], target_folder: Path) -> tuple[Path, Path]:
+        """Write the image files of some rows one after the other, for a sandboxed child.
 
         Returns:
-            `images.bin`, and `offsets.npy`: uint64 [stop − start + 1]; image i is the bytes [offsets[i], offsets[i+1]).
+            `images.bin`, and `offsets.npy`: uint64 [n + 1]; image i is the bytes [offsets[i], offsets[i + 1]).
         """
         images, offsets = target_folder / "images.bin", target_folder / "offsets.npy"
-        ends = np.zeros(stop - start + 1, np.uint64)
+        ends = np.zeros(len(rows) + 1, np.uint64)
         with images.open("wb") as target:
-            for position, data in enumerate(self.rows(start, stop), start=1):
-                target.write(data)
+            for position, row in enumerate(rows, start=1):
+                target.write(self.original(row))
                 ends[position] = target.tell()
         np.save(offsets, ends)
         return images, offsets

@@ -6,7 +6,8 @@ from typing import Any
 
 from starlette.datastructures import FormData
 
-from app.errors import FieldError
+from app.errors import FieldError, UserError
+from app.loaders.models.recipe import Recipe, read_recipe
 from app.services.register_model import Claim, ModelRequest
 from app.web.forms import read_as, text
 
@@ -60,7 +61,17 @@ def _claim(sent: FormData) -> Claim:
         split=split,
         train_dataset_id=int(train_dataset) if train_dataset.isdigit() else None,
         train_split=train_split,
+        recipe=_recipe(text(sent, "recipe")),
     )
+
+
+def _recipe(written: str) -> Recipe | None:
+    if not written:
+        return None
+    try:
+        return read_recipe(written)
+    except UserError as error:
+        raise FieldError("recipe", error.message) from error
 
 
 def _share(accuracy: str) -> float:

@@ -17,6 +17,7 @@ from app import cli
 from app.cli import commands, sentence
 from app.errors import FaultlineError, UserError
 from app.store.models import AuditRun, Dataset, ModelVersion, Upload
+from app.store.repositories import registry
 from app.store.session import reading
 from tests.pictures import picture
 from tests.web.conftest import Results
@@ -173,7 +174,11 @@ class TestAdding:
         file = str(weights(tmp_path / "net.safetensors"))
         added = ("models", "add", file, "--name", "Net", "--classes", "a,b", "--size", "8x9", "--no-wait")
         assert said(*added) == "Model 1, version 1\n"
-        assert said(*added, "--normalise", "half") == "Model 1, version 2\n"
+        (tmp_path / "recipe.json").write_text('{"epochs": 3, "learning_rate": 0.1}')
+        assert said(*added, "--normalise", "half", "--recipe", str(tmp_path / "recipe.json")) == "Model 1, version 2\n"
+        with reading() as session:
+            recipes = [version.claim["recipe"] for version in registry.versions(session, 1)]
+        assert sorted(recipe["epochs"] if recipe else 0 for recipe in recipes) == [0, 3]
         spec = json.loads(said("models", "show", "1", "--json"))["spec"]
         assert (spec["classes"], spec["preprocessing"]["size"]) == (["a", "b"], [8, 9])
         assert spec["preprocessing"]["mean"] == [0.5, 0.5, 0.5]

@@ -105,6 +105,7 @@ def _model_form(people: People, **fields: str) -> dict[str, str]:
 def test_a_model_comes_with_the_form(analyst: Signed, people: People) -> None:
     files = [("files", ("a.safetensors", safetensors())), ("files", ("b.safetensors", safetensors({"epoch": "2"})))]
     fields = {"classes": "finch\nrobin\n", "height": "32", "accuracy": "93.5", "mean": "0.5 0.5 0.5"}
+    fields["recipe"] = '{"epochs": 12, "learning_rate": 0.1, "mirror": true}'
     answer = analyst.post("/models/new", _model_form(people, **fields), files=files)
     assert answer.status_code == 303, answer.text
     twin = analyst.get("/api/v1" + answer.headers["location"]).json()
@@ -115,6 +116,8 @@ def test_a_model_comes_with_the_form(analyst: Signed, people: People) -> None:
     assert twin["claimed"] == pytest.approx(0.935)
     assert set(twin["given"]) >= {"classes", "preprocessing.size", "preprocessing.mean"}
     assert "preprocessing.std" not in twin["given"]
+    assert (twin["recipe"]["epochs"], twin["recipe"]["mirror"], twin["recipe"]["optimiser"]) == (12, True, "sgd")
+    assert "Training recipe" in analyst.get(answer.headers["location"]).text
 
 
 def test_an_architecture_left_open_is_looked_for_in_the_file(analyst: Signed, people: People) -> None:
@@ -133,6 +136,8 @@ def test_an_architecture_left_open_is_looked_for_in_the_file(analyst: Signed, pe
         ({"mean": "0.5, 0.5"}, "one per channel"),
         ({"name": " "}, "Give the model a name"),
         ({"architecture": "[{"}, "not JSON"),
+        ({"recipe": '{"epochs": 3'}, "not a JSON object such as"),
+        ({"recipe": '{"epochs": 3, "learning_rate": 0}'}, "recipe&#39;s learning_rate: input should be greater than 0"),
     ],
 )
 def test_an_error_loses_neither_words_nor_files(

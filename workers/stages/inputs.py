@@ -8,14 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from app.audits.base import AuditKind, Inputs, Split
-from app.loaders.datasets.report import compare_classes
 from app.store.places import get_artifacts
 from workers import warm
+from workers.labels import to_model_labels
 from workers.run_plan import RunPlan
 
 Role = Literal["audited", "train"]
@@ -85,15 +84,6 @@ def _manifest(plan: RunPlan, rows: tuple[int, int], audited: NDArray[np.bool_]) 
 
 def _labels(plan: RunPlan, column: pa.ChunkedArray, audited: NDArray[np.bool_]) -> NDArray[np.int32]:
     return np.where(audited, to_model_labels(plan, column), -1).astype(np.int32)
-
-
-def to_model_labels(plan: RunPlan, column: pa.ChunkedArray) -> NDArray[np.int32]:
-    """A column of the data set's labels in the model's numbering, −1 where there is none."""
-    mapping = compare_classes(plan.rows.dataset.classes, plan.classes).mapping
-    # The last entry serves the label −1 of unlabelled rows.
-    to_model = np.array([*mapping, -1], np.int32)
-    labels: NDArray[np.int32] = to_model[pc.fill_null(column, -1).to_numpy()]
-    return labels
 
 
 def _embeddings(

@@ -20,8 +20,9 @@ from workers.work import Work
 def run(work: Work) -> dict[str, Any]:
     """Store the stage's result under its key, unless it is there; return the key."""
     plan, kind = load_run(work.job.id), kind_named(work.args["kind"])
-    spec = next(stage for stage in kind.stages if stage.name == work.args["name"])
-    needed = {name: work.args["earlier"][f"{kind.name}:{name}"] for name in spec.needs}
+    spec = next(s for s in kind.stages if isinstance(s, StageSpec) and s.name == work.args["name"])
+    earlier = work.args["earlier"]
+    needed = {name: earlier[f"{kind.name}:{name}"] for name in spec.needs if f"{kind.name}:{name}" in earlier}
     key = _key(plan, kind.name, spec, work, needed)
     work.begin()
     store = get_artifacts()

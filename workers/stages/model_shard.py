@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from app.audits import kind as kind_named
 from app.audits.base import ModelStageSpec
@@ -17,9 +16,9 @@ from app.settings import get_settings
 from app.store.images import DatasetImages
 from app.store.places import get_artifacts, get_blobs
 from workers import warm
+from workers.labels import labels_between
 from workers.run_plan import RunPlan, load_run, model_stage
 from workers.sandbox import Sandbox, SandboxCrashed, load_array
-from workers.stages.inputs import to_model_labels
 from workers.stages.predict import halving
 from workers.work import Work
 
@@ -47,7 +46,7 @@ def _compute(
     folder = Path(tempfile.mkdtemp(dir=child.folder))
     try:
         images, ranges = DatasetImages(plan.folder, get_blobs()).pack_rows(start, stop, folder)
-        np.save(folder / "labels.npy", _labels(plan, start, stop))
+        np.save(folder / "labels.npy", labels_between(plan, start, stop))
         payload = {
             "files": [str(file) for file in files],
             "spec": plan.rows.version.spec,
@@ -71,16 +70,6 @@ def _ask(work: Work, child: Sandbox, payload: dict[str, Any]) -> dict[str, Any]:
     # The folder's owner is the child's user; what this process made there must be writable for it.
     Path(payload["output"]).parent.chmod(0o777)
     return child.request(RUN_SHARD, payload, should_stop=work.stopped)
-
-
-def _labels(plan: RunPlan, start: int, stop: int) -> np.ndarray:
-    table = pq.read_table(
-        plan.folder / "manifest.parquet",
-        columns=["row", "label"],
-        filters=[("row", ">=", start), ("row", "<", stop)],
-        memory_map=True,
-    )
-    return to_model_labels(plan, table["label"]).astype(np.int64)
 
 
 def _publish(key: str, output: Path, rows: int, answer: dict[str, Any]) -> None:

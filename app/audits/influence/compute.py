@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.audits.base import Inputs, Result, Split
-from app.audits.influence.schema import InfluenceSummary, Method, MethodSummary
+from app.audits.influence.proof import choose_ridge
+from app.audits.influence.schema import InfluenceSummary, Method, MethodSummary, RidgePoint
 from app.audits.influence.scores import Attributor, checkpoints
 
 BLOCK = 256
@@ -20,13 +21,15 @@ def attribute(inputs: Inputs) -> Result:
 
     Details, for each method: `<method>.rows` int32 [m, 2·top] (places in the training split, most helpful first, most
     harmful last) and `<method>.scores` float32, the same shape. Table `train`: one row per training image with each
-    method's mean score over targets, over targets that the model gets right, and over those that it gets wrong.
+    method's mean score over targets, over targets that the model gets right, and over those that it gets wrong. Where
+    networks were retrained, they choose the ridge of TRAK.
     """
     if inputs.train is None:
         return _nothing("The run names no training split; start it with the split that the model was trained on.")
     if len(inputs.train.manifest) < 2:
         return _nothing("The training split has a single image; there is nothing to compare it with.")
     found = Attributor(inputs, inputs.train, inputs.audited)
+    curve = choose_ridge(found)
     details: dict[str, NDArray[np.generic]] = {}
     columns: dict[str, NDArray[np.float32]] = {}
     for done, method in enumerate(found.methods):
@@ -35,7 +38,7 @@ def attribute(inputs: Inputs) -> Result:
         details |= {f"{method}.rows": lists[0], f"{method}.scores": lists[1]}
         columns |= {f"{method}.{name}": values for name, values in means.items()}
     return Result(
-        summary=_summary(found, inputs.train).model_dump(mode="json"),
+        summary=_summary(found, inputs.train, curve).model_dump(mode="json"),
         details=details,
         tables={"train": _train_table(inputs.train, columns)},
     )
@@ -82,7 +85,7 @@ def _wrong(split: Split) -> NDArray[np.bool_]:
     return found
 
 
-def _summary(found: Attributor, train: Split) -> InfluenceSummary:
+def _summary(found: Attributor, train: Split, curve: list[RidgePoint]) -> InfluenceSummary:
     methods = [MethodSummary(method=method) for method in found.methods]
     methods += [MethodSummary(method=method, reason=reason) for method, reason in found.reasons.items()]
     coverage = train.model.get("gradients.coverage")
@@ -92,6 +95,7 @@ def _summary(found: Attributor, train: Split) -> InfluenceSummary:
         checkpoints=checkpoints(train),
         coverage=None if coverage is None else float(coverage[0]),
         ridge=found.ridge,
+        ridge_curve=curve,
         methods=methods,
     )
 

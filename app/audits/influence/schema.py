@@ -38,6 +38,50 @@ class Params(BaseModel):
     )
     neighbours: int = Field(10, ge=1, le=200, description="Neighbours of KNN-Shapley.")
     top: int = Field(50, ge=5, le=200, description="Training images kept at each end for every audited image.")
+    retrain: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="Random halves of the training split to retrain on, by the version's recipe; they say how far each "
+        "method can be trusted. 0: none. 64 are enough for a small model.",
+    )
+    repeats: int = Field(2, ge=1, le=10, description="Networks trained on each half, from different seeds.")
+    proof_targets: int = Field(100, ge=5, le=2000, description="Audited images that the retrained networks are asked.")
+    counterfactuals: int = Field(
+        0, ge=0, le=200, description="Predictions of which the most helpful images are removed before retraining."
+    )
+    removed: int = Field(20, ge=1, le=200, description="Images removed for each of these predictions.")
+    removal_repeats: int = Field(3, ge=3, le=10, description="Networks trained after each removal.")
+
+
+class Removal(BaseModel):
+    """What retraining without some images did to predictions that were right; intervals at 95 %."""
+
+    predictions: int
+    flipped: int = Field(description="Predictions that most of the retrained networks get wrong.")
+    rate: float
+    low: float
+    high: float
+    drop: float = Field(description="Mean fall of the margin, log-odds.")
+    drop_low: float
+    drop_high: float
+
+
+class RidgePoint(BaseModel):
+    """A ridge that was tried, and TRAK's linear datamodelling score with it on the choosing half of the subsets."""
+
+    ridge: float
+    lds: float
+
+
+class Proof(BaseModel):
+    """What the linear datamodelling scores of a run were measured on."""
+
+    subsets: int = Field(description="Random halves; where the ridge was chosen, those that had no part in it.")
+    repeats: int
+    targets: int
+    repeatability: float | None = Field(description="Rank correlation of two single retrainings on the same halves.")
+    ceiling: float | None = Field(description="The score of a perfect attribution; none with one network a half.")
 
 
 class MethodSummary(BaseModel):
@@ -49,6 +93,7 @@ class MethodSummary(BaseModel):
     lds: float | None = None
     low: float | None = None
     high: float | None = None
+    removal: Removal | None = Field(None, description="Without the images that this method calls most helpful.")
 
 
 class SuspectsSummary(BaseModel):
@@ -73,5 +118,8 @@ class InfluenceSummary(BaseModel):
     checkpoints: int = 0
     coverage: float | None = Field(None, description="Share of the parameters that gradients speak of.")
     ridge: float | None = None
+    ridge_curve: list[RidgePoint] = Field(default_factory=list, description="Empty where it was not chosen here.")
     methods: list[MethodSummary] = Field(default_factory=list)
+    proof: Proof | None = None
+    random_removal: Removal | None = Field(None, description="Without as many random images of the same class.")
     suspects: SuspectsSummary = SuspectsSummary()

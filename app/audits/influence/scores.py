@@ -36,6 +36,7 @@ class Attributor:
     reasons: dict[Method, str] = field(default_factory=dict)
     methods: dict[Method, BlockScores] = field(default_factory=dict)
     ridge: float | None = None
+    """Of TRAK; may be set anew at any time."""
 
     def __post_init__(self) -> None:
         makers: dict[Method, Callable[[], BlockScores]] = {
@@ -52,14 +53,15 @@ class Attributor:
 
     def _trak(self) -> BlockScores:
         trained, self.ridge = checkpoints_of(self.inputs, self.train)
-        ridge, targets = self.ridge, [rows(self.targets, c) for c in range(len(trained))]
+        targets = [rows(self.targets, c) for c in range(len(trained))]
 
         def scores(places: NDArray[np.int64]) -> Tensor:
             points = [
                 point._replace(targets=QuantisedRows(own.codes[places], own.scales[places]).rows())
                 for point, own in zip(trained, targets, strict=True)
             ]
-            return trak_scores(points, ridge)
+            assert self.ridge is not None
+            return trak_scores(points, self.ridge)
 
         return scores
 

@@ -66,6 +66,7 @@ class VersionPage(BaseModel):
     outputs: str
     classes: list[str]
     preprocessing: dict[str, Any] = Field(description="Resize, crop, size, colour order, normalisation.")
+    recipe: dict[str, Any] = Field(description="How it was trained, where it was said; with it, it can be retrained.")
     given: list[str] = Field(description="Fields that the person stated; the others come from the file or a default.")
     checkpoints: list[CheckpointRow]
     warnings: list[str]
@@ -110,6 +111,7 @@ def version_page(access: Access, model_id: int, number: int, form: Form) -> Vers
         outputs=spec.get("outputs", ""),
         classes=spec.get("classes", []),
         preprocessing=spec.get("preprocessing", {}),
+        recipe=version.claim.get("recipe") or {},
         given=version.claim.get("given", []),
         checkpoints=[
             CheckpointRow.model_validate(checkpoint, from_attributes=True)

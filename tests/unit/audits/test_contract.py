@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 
 from app.audits import kinds
-from app.audits.base import AuditKind, Result
+from app.audits.base import AuditKind, Result, StageSpec
 
 from .planted_inputs import after, planted_inputs
 
@@ -25,6 +25,11 @@ every_kind = pytest.mark.parametrize("kind", ALL, ids=[kind.name for kind in ALL
 
 def folder_of(kind: AuditKind) -> Path:
     return Path(str(sys.modules[f"app.audits.{kind.name}"].__file__)).parent
+
+
+def computed(kind: AuditKind) -> list[StageSpec]:
+    """The stages that are functions; retraining is the worker's."""
+    return [stage for stage in kind.stages if isinstance(stage, StageSpec)]
 
 
 def resolved(name: str) -> Callable[..., Any]:
@@ -43,7 +48,7 @@ def test_names_are_plain_and_unique(kind: AuditKind) -> None:
 
 @every_kind
 def test_stages_and_actions_name_functions_of_the_kind(kind: AuditKind) -> None:
-    for entry in (*kind.stages, *kind.actions):
+    for entry in (*computed(kind), *kind.actions):
         assert entry.function.startswith(f"app.audits.{kind.name}.")
         assert callable(resolved(entry.function))
 
@@ -68,8 +73,8 @@ def test_the_example_runs_and_its_summary_is_as_declared(kind: AuditKind, tmp_pa
     params = kind.params.model_validate(json.loads((folder_of(kind) / "example.json").read_text()))
     inputs = replace(planted_inputs(rows=160), params=params)
     summary: dict[str, Any] = {}
-    for stage in kind.stages:
-        needed = {name: tmp_path / name for name in stage.needs}
+    for stage in computed(kind):
+        needed = {name: tmp_path / name for name in stage.needs if (tmp_path / name).exists()}
         result: Result = resolved(stage.function)(replace(inputs, earlier=needed))
         after(inputs, stage.name, result, tmp_path)
         assert all(len(column.values) == inputs.audited.manifest.num_rows for column in result.scores)

@@ -1,0 +1,47 @@
+"""How a model version was trained, and can be trained again; read by the web process, so no torch here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.errors import UserError
+
+
+class Recipe(BaseModel):
+    """A training recipe; architecture and preprocessing are the version's own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(ge=1, le=10_000)
+    batch_size: int = Field(64, ge=1, le=65_536)
+    learning_rate: float = Field(gt=0, le=100, description="The largest of the schedule.")
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd (Nesterov's where positive); β₁ of adamw.")
+    weight_decay: float = Field(0.0, ge=0, le=10)
+    schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
+    warmup: float = Field(0.3, ge=0, le=0.9, description="Share of the steps over which the rate rises.")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    shift: int = Field(0, ge=0, le=1024, description="Pixels by which an image is moved at most, its border repeated.")
+    mirror: bool = Field(False, description="Whether half of the images are flipped left to right.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Of the first weights, the order of the images, and dropout.")
+
+
+def read_recipe(text: str) -> Recipe:
+    """Read a recipe from JSON.
+
+    Raises:
+        UserError: it is not JSON, or a field is missing, unknown or out of range; the sentence names it.
+    """
+    try:
+        return Recipe.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        if not place:
+            raise UserError(f"The recipe is not a JSON object such as {_EXAMPLE}: {first['msg']}.") from error
+        raise UserError(f"The recipe's {place}: {first['msg'][0].lower()}{first['msg'][1:]}.") from error
+
+
+_EXAMPLE = '{"epochs": 12, "learning_rate": 0.1}'

@@ -1,0 +1,156 @@
+"""Train a version's architecture anew from its recipe; called in the sandboxed child."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from app.errors import UserError
+from app.loaders.decoding import pace
+from app.loaders.images import MAX_PIXELS
+from app.loaders.models.architectures import build
+from app.loaders.models.formats.safetensors import read_weights
+from app.loaders.models.packed import PackedImages, prepared_batches
+from app.loaders.models.preprocess import to_input
+from app.loaders.models.recipe import Recipe
+from app.loaders.models.runtime import pick_device
+from app.loaders.models.spec import ModelSpec, Preprocessing
+from app.numerics.training.settings import TrainingSettings
+from app.numerics.training.train import Outputs, Rows, outputs, train
+
+Progress = Callable[[dict[str, Any]], None]
+_BATCH = 64
+
+
+class DecodeRequest(BaseModel):
+    """What `decode` needs; paths are absolute."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    images: list[Path] = Field(description="Packs of image files laid end to end.")
+    ranges: Path
+    preprocessing: Preprocessing
+    output: Path = Field(description="Folder of pixels.npy and readable.npy; made if missing.")
+    max_pixels: int = MAX_PIXELS
+
+
+class TrainRequest(BaseModel):
+    """What `train_models` needs; paths are absolute and readable in the sandbox."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: Path = Field(description="A checkpoint: it says how many outputs the network has.")
+    spec: ModelSpec
+    recipe: Recipe
+    train: Path = Field(description="Folder that `decode` wrote for the training split.")
+    train_labels: Path = Field(description=".npy int64 [N], in the model's numbering, −1 where unknown.")
+    targets: Path = Field(description="Folder that `decode` wrote for the targets.")
+    target_labels: Path = Field(description=".npy int64 [m].")
+    masks: Path = Field(description=".npy bool [M, N]: the rows that each network sees.")
+    seeds: list[int] = Field(description="One for each network.")
+    output: Path = Field(description="Folder for the arrays; made if missing.")
+    device: str = "auto"
+
+
+def decode(payload: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Write `pixels.npy` uint8 [n, height, width, channels] and `readable.npy` bool [n], a batch in memory at a time.
+
+    `payload` is a `DecodeRequest`. Progress: `done`, `total`.
+    """
+    request = DecodeRequest.model_validate(payload)
+    images = PackedImages(request.images, np.load(request.ranges, allow_pickle=False))
+    steps, readable = request.preprocessing, np.ones(len(images), bool)
+    request.output.mkdir(parents=True, exist_ok=True)
+    shape = (len(images), *steps.size, steps.channels)
+    pixels = np.lib.format.open_memmap(request.output / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
+    for batch in prepared_batches(images, steps, _BATCH, pace(torch.device("cpu")), request.max_pixels):
+        pixels[batch.start : batch.start + len(batch.pixels)] = batch.pixels
+        readable[list(batch.failures)] = False
+        progress({"done": batch.start + len(batch.pixels), "total": len(images)})
+    pixels.flush()
+    np.save(request.output / "readable.npy", readable)
+    return {"unreadable": int((~readable).sum())}
+
+
+def train_models(payload: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Write `margins.npy` float32 [M, m], `right.npy` bool [M, m] and `own.npy` float32 [M, N].
+
+    `payload` is a `TrainRequest`. Progress: `done` networks (a fraction within one), `total`.
+
+    Raises:
+        UserError: the architecture cannot be built, a network has no rows, or its loss is not finite.
+    """
+    request = TrainRequest.model_validate(payload)
+    began, device = time.monotonic(), pick_device(request.device)
+    trained, targets = (
+        _rows(folder, labels, request.spec.preprocessing)
+        for folder, labels in ((request.train, request.train_labels), (request.targets, request.target_labels))
+    )
+    masks = torch.from_numpy(np.load(request.masks, allow_pickle=False)) & (trained.labels >= 0)
+    state, found = read_weights(request.file), []
+    for place, seed in enumerate(request.seeds):
+
+        def said(share: float, place: int = place) -> None:
+            progress({"done": place + share, "total": len(request.seeds)})
+
+        network = fresh_network(request.spec, state, request.recipe.seed * 2**31 + seed)
+        _fit(network, trained, masks[place].nonzero()[:, 0], request, seed, device, said)
+        found.append((outputs(network, targets, device), outputs(network, trained, device)))
+    _save(request.output, found)
+    return {"seconds": time.monotonic() - began}
+
+
+def fresh_network(spec: ModelSpec, state: dict[str, Tensor], seed: int) -> nn.Module:
+    """The architecture with new random weights and as many outputs as `state` has; the same seed, the same weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(spec, state).float()
+
+
+def settings_of(recipe: Recipe) -> TrainingSettings:
+    """A recipe as the trainer takes it; the seed goes its own way."""
+    return TrainingSettings(**recipe.model_dump(exclude={"seed"}))
+
+
+def _fit(
+    network: nn.Module,
+    rows: Rows,
+    chosen: Tensor,
+    request: TrainRequest,
+    seed: int,
+    device: torch.device,
+    said: Callable[[float], None],
+) -> None:
+    settings = settings_of(request.recipe)
+    try:
+        for epoch, _ in enumerate(train(network, rows, chosen, settings, seed, device), start=1):
+            said(epoch / settings.epochs)
+    except FloatingPointError as error:
+        raise UserError(f"Training by the recipe diverges: {error} A smaller learning rate may help.") from error
+    except ValueError as error:
+        raise UserError(f"The recipe cannot train this network on {len(chosen):,} images: {error}") from error
+
+
+def _rows(folder: Path, labels: Path, steps: Preprocessing) -> Rows:
+    pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
+    readable = np.load(folder / "readable.npy", allow_pickle=False)
+    known = np.where(readable, np.load(labels, allow_pickle=False), -1)
+
+    def fetch(places: Tensor) -> Tensor:
+        return torch.from_numpy(pixels[places.numpy()])
+
+    return Rows(fetch, torch.from_numpy(known), lambda batch: to_input(batch, steps))
+
+
+def _save(folder: Path, found: list[tuple[Outputs, Outputs]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "margins.npy", torch.stack([targets.margins for targets, _ in found]).numpy())
+    np.save(folder / "right.npy", torch.stack([targets.right for targets, _ in found]).numpy())
+    np.save(folder / "own.npy", torch.stack([own.margins for _, own in found]).numpy())

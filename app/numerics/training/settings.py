@@ -1,0 +1,56 @@
+"""What a training does, in numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Optimiser = Literal["sgd", "adamw"]
+Schedule = Literal["constant", "cosine", "one_cycle"]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a network is trained on a set of rows."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    """The largest of the schedule."""
+    optimiser: Optimiser = "sgd"
+    momentum: float = 0.9
+    """Of sgd (Nesterov's where positive); β₁ of adamw."""
+    weight_decay: float = 0.0
+    schedule: Schedule = "one_cycle"
+    warmup: float = 0.3
+    """Share of the steps over which the rate rises; none with `constant`."""
+    label_smoothing: float = 0.0
+    shift: int = 0
+    """Pixels by which an image is moved at most, each way, its border repeated."""
+    mirror: bool = False
+    """Whether half of the images are flipped left to right."""
+
+
+def rate_at(settings: TrainingSettings, step: int, steps: int) -> float:
+    """The learning rate of step `step` of `steps`, both counted from 0.
+
+    `constant`: the same throughout. Else a rise over `warmup`, then half a cosine to zero; `one_cycle` rises along a
+    cosine from 1/25 of the rate and ends at 1/250,000 of it (Smith, Topin 2018, with the constants of
+    `torch.optim.lr_scheduler.OneCycleLR`), `cosine` rises along a line from 0 (Loshchilov, Hutter 2017).
+    """
+    peak, risen = settings.learning_rate, settings.warmup * steps
+    if settings.schedule == "constant":
+        return peak
+    if settings.schedule == "one_cycle":
+        top = max(risen - 1, 0.0)
+        if step < top:
+            return _between(peak / 25, peak, step / top)
+        return _between(peak, peak / 25e4, (step - top) / max(steps - 1 - top, 1e-9))
+    if step < risen:
+        return peak * (step + 1) / (risen + 1)
+    return _between(peak, 0.0, (step - risen) / (steps - risen))
+
+
+def _between(start: float, stop: float, share: float) -> float:
+    return stop + (start - stop) * (1 + math.cos(math.pi * min(share, 1.0))) / 2

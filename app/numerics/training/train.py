@@ -1,0 +1,133 @@
+"""Train a classifier on some rows, and read its margins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from app.numerics.attribution.outputs import margin
+from app.numerics.training.augment import augmented
+from app.numerics.training.settings import TrainingSettings, rate_at
+
+Fetch = Callable[[Tensor], Tensor]
+"""Indices int64 [b], ascending or not → pixels uint8 [b, height, width, channels] on the CPU."""
+ToInput = Callable[[Tensor], Tensor]
+"""Pixels uint8 [b, height, width, channels] → what the network takes, float32 [b, channels, height, width]."""
+_READ = 256
+
+
+class Rows(NamedTuple):
+    """Labelled images: `fetch` reads pixels by index, `labels` is int64 [n], `to_input` prepares a batch."""
+
+    fetch: Fetch
+    labels: Tensor
+    to_input: ToInput
+
+
+class Outputs(NamedTuple):
+    """`margins` float32 [n], log-odds of the true class, and whether the largest score is its own, bool [n]."""
+
+    margins: Tensor
+    right: Tensor
+
+
+def train(
+    network: nn.Module, rows: Rows, chosen: Tensor, settings: TrainingSettings, seed: int, device: torch.device
+) -> Iterator[float]:
+    """Train `network` in place; yields the mean loss after each epoch.
+
+    A row that is not chosen is never read: it has no effect at all. The same seed gives the same weights on the same
+    device, dropout included.
+
+    Args:
+        network: its parameters are moved to `device` and changed; in evaluation mode between epochs.
+        rows: the images.
+        chosen: indices int64 of the rows to train on, at least 1.
+        settings: how.
+        seed: of the order of the rows, the augmentation and dropout.
+        device: where to compute.
+
+    Raises:
+        ValueError: no rows.
+        FloatingPointError: the loss is not finite.
+    """
+    if not len(chosen):
+        raise ValueError("There are no rows to train on.")
+    network.to(device)
+    optimiser, generator = _optimiser(network, settings), torch.Generator().manual_seed(seed)
+    per_epoch = len(_batches(chosen, settings.batch_size))
+    steps = per_epoch * settings.epochs
+    for epoch in range(settings.epochs):
+        order = chosen[torch.randperm(len(chosen), generator=generator)]
+        total = torch.zeros((), device=device)
+        with _seeded(seed * 1_000_003 + epoch, device):
+            network.train()
+            for place, batch in enumerate(_batches(order, settings.batch_size)):
+                for group in optimiser.param_groups:
+                    group["lr"] = rate_at(settings, epoch * per_epoch + place, steps)
+                total += _step(network, optimiser, rows, batch, settings, generator, device) * len(batch)
+            network.eval()
+        loss = float(total) / len(chosen)
+        if not loss < float("inf"):
+            raise FloatingPointError(f"The loss is not finite after epoch {epoch + 1}.")
+        yield loss
+
+
+@torch.inference_mode()
+def outputs(network: nn.Module, rows: Rows, device: torch.device) -> Outputs:
+    """Margins of all rows under a network in evaluation mode; a row without a label is taken at its largest score."""
+    margins, right = [], []
+    for places in torch.split(torch.arange(len(rows.labels)), _READ):
+        logits = network(rows.to_input(rows.fetch(places).to(device))).float()
+        labels, predicted = rows.labels[places].to(device), logits.argmax(dim=1)
+        own = torch.where(labels >= 0, labels, predicted)
+        margins.append(margin(logits, own).cpu())
+        right.append((predicted == own).cpu())
+    return Outputs(torch.cat(margins), torch.cat(right))
+
+
+def _step(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    rows: Rows,
+    batch: Tensor,
+    settings: TrainingSettings,
+    generator: torch.Generator,
+    device: torch.device,
+) -> Tensor:
+    pixels = augmented(rows.fetch(batch), settings.shift, settings.mirror, generator).to(device)
+    labels = rows.labels[batch].to(device)
+    loss = cross_entropy(network(rows.to_input(pixels)), labels, label_smoothing=settings.label_smoothing)
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return loss.detach()
+
+
+def _batches(order: Tensor, size: int) -> list[Tensor]:
+    """Pieces of `size`; a single row that is left over joins the piece before, since batch norm needs two."""
+    pieces = list(torch.split(order, size))
+    if len(pieces) > 1 and len(pieces[-1]) == 1:
+        pieces[-2:] = [torch.cat(pieces[-2:])]
+    return pieces
+
+
+def _optimiser(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    parameters = [parameter.requires_grad_() for parameter in network.parameters()]
+    rate, decay, momentum = settings.learning_rate, settings.weight_decay, settings.momentum
+    if settings.optimiser == "adamw":
+        return torch.optim.AdamW(parameters, lr=rate, betas=(momentum, 0.999), weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=rate, momentum=momentum, weight_decay=decay, nesterov=momentum > 0)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the process's random numbers, which dropout draws from; afterwards they are as before."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed % 2**63)
+        yield

@@ -1,0 +1,174 @@
+"""The built-in trainer: against scikit-learn, against torch's own schedule, and for what must not matter."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from torch import Tensor, nn
+
+from app.numerics.attribution.outputs import margin
+from app.numerics.training.augment import augmented
+from app.numerics.training.settings import TrainingSettings, rate_at
+from app.numerics.training.train import Rows, outputs, train
+
+CPU = torch.device("cpu")
+
+
+def small_rows(count: int = 40, seed: int = 0) -> Rows:
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (count, 6, 6, 1), generator=generator).to(torch.uint8)
+    labels = torch.randint(0, 3, (count,), generator=generator)
+    return rows_of(pixels, labels)
+
+
+def rows_of(pixels: Tensor, labels: Tensor) -> Rows:
+    return Rows(lambda places: pixels[places], labels, lambda batch: batch.float().permute(0, 3, 1, 2) / 255 - 0.5)
+
+
+def fresh(seed: int = 0, dropout: float = 0.0) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(dropout), nn.Flatten(), nn.Linear(64, 3)
+        )
+
+
+def trained(rows: Rows, chosen: Tensor, seed: int = 3, **changed: object) -> dict[str, Tensor]:
+    settings = {"epochs": 3, "batch_size": 8, "learning_rate": 0.05, "shift": 1, "mirror": True} | changed
+    network = fresh(dropout=0.2)
+    assert len(list(train(network, rows, chosen, TrainingSettings(**settings), seed, CPU))) == settings["epochs"]  # type: ignore[arg-type]
+    assert not network.training
+    return network.state_dict()
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_seed_settles_the_weights_whatever_else_draws_numbers() -> None:
+    rows, chosen = small_rows(), torch.arange(0, 40, 2)
+    first = trained(rows, chosen)
+    torch.rand(7)
+    before = torch.random.get_rng_state()
+    assert same(first, trained(rows, chosen))
+    assert torch.equal(before, torch.random.get_rng_state()), "the process's own numbers are left alone"
+    assert not same(first, trained(rows, chosen, seed=4))
+
+
+def test_a_row_that_is_not_chosen_has_no_effect_at_all() -> None:
+    rows, chosen = small_rows(), torch.arange(0, 40, 2)
+    pixels, labels = rows.fetch(torch.arange(40)).clone(), rows.labels.clone()
+    pixels[1::2] = 255 - pixels[1::2]
+    labels[1::2] = -1
+    assert same(trained(rows, chosen), trained(rows_of(pixels, labels), chosen))
+
+
+def test_plain_sgd_is_the_textbook_s() -> None:
+    """One step on all rows of a linear network: w − rate · (gradient + decay · w), written out."""
+    rows, network = small_rows(), nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    settings = TrainingSettings(1, 40, 0.3, momentum=0.0, weight_decay=0.01, schedule="constant", label_smoothing=0.1)
+    loss = next(iter(train(network, rows, torch.arange(40), settings, 0, CPU)))
+    x = rows.to_input(rows.fetch(torch.arange(40))).flatten(1)
+    logits = x @ before[0].T + before[1]
+    wanted = nn.functional.one_hot(rows.labels, 3) * 0.9 + 0.1 / 3
+    error = (logits.softmax(1) - wanted) / 40
+    assert loss == pytest.approx(float(-(wanted * logits.log_softmax(1)).sum(1).mean()), rel=1e-5)
+    weight, bias = list(network.parameters())
+    torch.testing.assert_close(weight, before[0] - 0.3 * (error.T @ x + 0.01 * before[0]))
+    torch.testing.assert_close(bias, before[1] - 0.3 * (error.sum(0) + 0.01 * before[1]))
+
+
+@pytest.mark.parametrize("steps", [10, 37, 200])
+def test_one_cycle_is_torch_s(steps: int) -> None:
+    settings = TrainingSettings(1, 1, 0.4, warmup=0.3)
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.4, total_steps=steps, pct_start=0.3)
+    for step in range(steps):
+        assert rate_at(settings, step, steps) == pytest.approx(optimiser.param_groups[0]["lr"], rel=1e-6)
+        optimiser.step()
+        if step < steps - 1:
+            schedule.step()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 100])
+def test_rates_of_every_schedule_are_positive_and_at_most_the_largest(steps: int) -> None:
+    for schedule in ("constant", "cosine", "one_cycle"):
+        for warmup in (0.0, 0.3, 0.9):
+            settings = TrainingSettings(1, 1, 0.4, schedule=schedule, warmup=warmup)
+            rates = [rate_at(settings, step, steps) for step in range(steps)]
+            assert all(0 < rate <= 0.4 + 1e-12 for rate in rates)
+
+
+def test_augmentation_moves_and_mirrors_and_nothing_else() -> None:
+    pixels = torch.arange(200 * 5 * 7 * 2).reshape(200, 5, 7, 2)
+    found = augmented(pixels, 2, True, torch.Generator().manual_seed(0))
+    seen = set()
+    for image, moved in zip(pixels, found, strict=True):
+        padded = nn.functional.pad(image.permute(2, 0, 1).float()[None], (2, 2, 2, 2), mode="replicate")[0]
+        options = {
+            (y, x, m): (padded[:, y : y + 5, x : x + 7].flip(2) if m else padded[:, y : y + 5, x : x + 7])
+            for y in range(5) for x in range(5) for m in (False, True)
+        }  # fmt: skip
+        fitting = [key for key, option in options.items() if torch.equal(option.permute(1, 2, 0).long(), moved)]
+        assert len(fitting) == 1
+        seen.add(fitting[0])
+    assert len(seen) > 40, "of 50 moves, most are met in 200 draws"
+
+
+def test_no_augmentation_returns_the_pixels_themselves() -> None:
+    pixels = torch.zeros(2, 3, 3, 1)
+    assert augmented(pixels, 0, False, torch.Generator()) is pixels
+
+
+def test_a_single_row_left_over_does_not_break_batch_norm() -> None:
+    assert trained(small_rows(), torch.arange(17))["0.weight"].isfinite().all()
+
+
+def test_outputs_are_margins_in_evaluation_mode() -> None:
+    rows, network = small_rows(), fresh(dropout=0.5).eval()
+    found = outputs(network, rows, CPU)
+    with torch.no_grad():
+        logits = network(rows.to_input(rows.fetch(torch.arange(40))))
+    torch.testing.assert_close(found.margins, margin(logits, rows.labels))
+    assert torch.equal(found.right, logits.argmax(1) == rows.labels)
+
+
+def test_bad_input_is_named() -> None:
+    with pytest.raises(ValueError, match="no rows"):
+        trained(small_rows(), torch.arange(0))
+    with pytest.raises(FloatingPointError, match="not finite after epoch 1"):
+        trained(small_rows(), torch.arange(20), learning_rate=1e30, schedule="constant")
+
+
+def test_digits_cnn_is_as_good_as_its_peers() -> None:
+    """At least 97 %, and no worse (by half a point) than scikit-learn's network and logistic regression."""
+    digits = load_digits()
+    order = np.random.default_rng(0).permutation(len(digits.target))
+    pixels = torch.from_numpy((digits.images[order] * 15).astype(np.uint8))[..., None]
+    labels = torch.from_numpy(digits.target[order].astype(np.int64))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(),
+            nn.Flatten(), nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, 10),
+        )  # fmt: skip
+    settings = TrainingSettings(epochs=15, batch_size=64, learning_rate=0.1, weight_decay=5e-4)
+    for _ in train(network, rows_of(pixels[:1200], labels[:1200]), torch.arange(1200), settings, 0, CPU):
+        pass
+    accuracy = float(outputs(network, rows_of(pixels[1200:], labels[1200:]), CPU).right.float().mean())
+    flat = pixels.flatten(1).numpy() / 255
+    peers = [
+        LogisticRegression(max_iter=300),
+        MLPClassifier((64,), random_state=0, learning_rate_init=0.01, max_iter=60),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scores = [peer.fit(flat[:1200], labels[:1200]).score(flat[1200:], labels[1200:]) for peer in peers]
+    assert accuracy >= max(*(score - 0.005 for score in scores), 0.97)

@@ -1,0 +1,195 @@
+"""Retraining from upload to proof: a real recipe, real sandboxed training, scores against what came of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load, save
+from scipy.stats import spearmanr
+from torch import nn
+
+from app.audits.retraining import read_plan
+from app.loaders.models.layers import build_layers
+from app.store.images import DatasetImages
+from app.store.models import AuditRun, Dataset, ModelVersion
+from app.store.places import get_artifacts, get_blobs
+from app.store.repositories import jobs
+from app.store.session import reading, transaction
+from tests.workers import build
+from tests.workers.home import fresh_home
+from workers import warm
+from workers.testing import Twin
+
+RECIPE = {"epochs": 3, "batch_size": 4, "learning_rate": 0.05, "shift": 1, "mirror": True, "weight_decay": 1e-4}
+PARAMS = {
+    "features": 256, "top": 5, "retrain": 5, "repeats": 2, "proof_targets": 12, "counterfactuals": 2, "removed": 3
+}  # fmt: skip
+MODELS = 10
+
+
+def telling_weights() -> bytes:
+    """Weights that tell the three colours apart."""
+    shapes = {"0.weight": (4, 3, 3, 3), "0.bias": (4,), "4.weight": (3, 4), "4.bias": (3,)}
+    weights = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    for c in range(3):
+        weights["0.weight"][c, 2 - c, 1, 1] = weights["4.weight"][c, c] = 1.0
+    return save(weights)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
+    """A data set and a checked version with a recipe."""
+    with pytest.MonkeyPatch.context() as patch, fresh_home(tmp_path_factory.mktemp("re"), patch, shard_rows="40"):
+        twin = Twin()
+        with transaction() as session:
+            dataset = build.dataset(session, build.project(session), build.images_zip())
+        twin.run_workflow("import_dataset", dataset.id)
+        with transaction() as session:
+            version = build.version(session, dataset.project_id, telling_weights(), {"recipe": RECIPE})
+        twin.run_workflow("check_model", version.id)
+        yield dataset.id, version.id
+        warm._drop_child()
+
+
+def audited(parts: tuple[int, int], twin: Twin, kind: str = "influence", **params: Any) -> AuditRun:
+    """Run a kind with the parameters of these tests, some of them changed."""
+    with transaction() as session:
+        data, net = session.get_one(Dataset, parts[0]), session.get_one(ModelVersion, parts[1])
+        run = build.run(session, data, net, kinds=[kind], params={kind: params})
+    twin.run_workflow("audit_run", run.id)
+    with reading() as session:
+        return session.get_one(AuditRun, run.id)
+
+
+@pytest.fixture(scope="module")
+def run(parts: tuple[int, int]) -> AuditRun:
+    found = audited(parts, Twin(), **PARAMS)
+    assert (found.status, found.error) == ("succeeded", "")
+    return found
+
+
+def folder(run: AuditRun, stage: str) -> Path:
+    return get_artifacts().local(run.details_keys[f"influence:{stage}"])
+
+
+def test_every_network_gives_margins_of_targets_and_of_training_rows(run: AuditRun) -> None:
+    margins, right, own = (np.load(folder(run, "retrain") / f"{name}.npy") for name in ("margins", "right", "own"))
+    assert (margins.shape, right.shape, own.shape) == ((MODELS, 12), (MODELS, 12), (MODELS, 18))
+    assert np.isfinite(margins).all()
+    assert np.isfinite(own).all()
+    assert not np.allclose(margins[0], margins[1]), "two seeds, two networks"
+
+
+def test_the_summary_has_the_score_that_scipy_computes_of_the_exported_arrays(run: AuditRun) -> None:
+    """Similarity, whose scores a plain cosine gives again, against the stored margins by an independent Spearman."""
+    plan, targets = read_plan(folder(run, "plan"), 18), np.load(folder(run, "prove") / "targets.npy")
+    margins = np.load(folder(run, "retrain") / "margins.npy").reshape(5, 2, 12).mean(axis=1)
+    masks = plan.masks[::2]
+    assert (masks.sum(axis=1) == 9).all()
+    features = np.load(get_artifacts().local(run.details_keys["predict-all"]) / "features.npy")
+    x, labels = feature_rows(run)
+    assert np.allclose(features, x[18:], atol=1e-4)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    cosine = unit[:18] @ unit[18:][targets].T * np.where(labels[:18, None] == labels[18:][targets][None], 1, -1)
+    expected = [spearmanr(masks @ cosine[:, j], margins[:, j]).statistic for j in range(12)]
+    found = {m["method"]: m for m in run.summary["influence"]["methods"]}
+    assert found["similarity"]["lds"] == pytest.approx(np.nanmean(expected), abs=0.05)
+    np.testing.assert_allclose(np.load(folder(run, "prove") / "lds.similarity.npy"), expected, atol=0.11)
+    assert {m["verified"] for m in found.values()} == {"verified"}
+    assert run.summary["influence"]["proof"] == pytest.approx(
+        {"subsets": 5, "repeats": 2, "targets": 12, "repeatability": run.summary["influence"]["proof"]["repeatability"],
+         "ceiling": run.summary["influence"]["proof"]["ceiling"]}
+    )  # fmt: skip
+
+
+def test_removals_count_predictions(run: AuditRun) -> None:
+    plan = read_plan(folder(run, "choose"), 18)
+    assert plan.masks.shape == ((1 + 2 * 5) * 3, 18)
+    assert plan.masks[:3].all(), "the first networks see everything"
+    assert (plan.masks[3:].sum(axis=1) == 15).all()
+    margins = np.load(folder(run, "without") / "margins.npy")
+    methods = [m["method"] for m in run.summary["influence"]["methods"]]
+    for place, name in enumerate([*methods, "random"]):
+        got = np.load(folder(run, "flip") / f"{name}.margins.npy")
+        for j in range(2):
+            first = 3 * (1 + j * 5 + place)
+            np.testing.assert_array_equal(got[j], margins[first : first + 3, j])
+
+
+def test_progress_counts_models(run: AuditRun) -> None:
+    with reading() as session:
+        stages = {stage.name: stage for stage in jobs.stages(session, "run", run.id)}
+    line = stages["influence:retrain"]
+    assert (line.done, line.total, line.units, line.status) == (MODELS, MODELS, "models", "succeeded")
+
+
+def test_more_halves_take_the_first_from_the_store(parts: tuple[int, int], run: AuditRun) -> None:
+    twin = Twin()
+    more = audited(parts, twin, **PARAMS | {"retrain": 9, "counterfactuals": 0})
+    assert more.status == "succeeded"
+    ran = [unit["args"]["models"] for unit in twin.ran if unit["stage"] == "retrain"]
+    assert ran == [[8, 16], [16, 18]], "networks 0 to 7 were trained before"
+    assert "influence:without" not in more.details_keys
+
+
+def test_a_version_without_a_recipe_is_refused_before_anything_is_computed(parts: tuple[int, int]) -> None:
+    with transaction() as session:
+        session.get_one(ModelVersion, parts[1]).claim = {}
+    try:
+        twin = Twin()
+        refused = audited(parts, twin, **PARAMS)
+        assert (refused.status, twin.ran) == ("failed", [])
+        assert "no training recipe" in refused.error
+        assert audited(parts, Twin(), features=256, top=5).status == "succeeded", "without retraining it is not needed"
+    finally:
+        with transaction() as session:
+            session.get_one(ModelVersion, parts[1]).claim = {"recipe": RECIPE}
+
+
+def test_a_class_that_training_lacks_is_named(parts: tuple[int, int]) -> None:
+    with transaction() as session:
+        version = session.get_one(ModelVersion, parts[1])
+        before, version.spec = version.spec, version.spec | {"classes": ["blue", "green", "violet"]}
+    try:
+        refused = audited(parts, Twin(), **PARAMS)
+        assert refused.status == "failed"
+        assert "no image of “violet”" in refused.error
+    finally:
+        with transaction() as session:
+            session.get_one(ModelVersion, parts[1]).spec = before
+
+
+def test_a_diverging_recipe_says_so(parts: tuple[int, int]) -> None:
+    with transaction() as session:
+        wild = RECIPE | {"learning_rate": 100.0, "epochs": 40, "momentum": 0.99, "schedule": "constant"}
+        session.get_one(ModelVersion, parts[1]).claim = {"recipe": wild}
+    try:
+        failed = audited(parts, Twin(), **PARAMS)
+        assert failed.status == "failed"
+        assert "learning rate" in failed.error
+    finally:
+        with transaction() as session:
+            session.get_one(ModelVersion, parts[1]).claim = {"recipe": RECIPE}
+
+
+def feature_rows(run: AuditRun) -> tuple[np.ndarray, np.ndarray]:
+    """Penultimate features and labels of all 36 images, computed here."""
+    with reading() as session:
+        dataset = session.get_one(Dataset, run.dataset_id)
+        steps = session.get_one(ModelVersion, run.model_version_id).spec["preprocessing"]
+    place = get_artifacts().local(dataset.artifact_key)
+    rows = DatasetImages(place, get_blobs()).rows(0, 36)
+    pixels = torch.tensor(np.stack([np.asarray(Image.open(io.BytesIO(data)), np.float32) / 255 for data in rows]))
+    x = ((pixels - torch.tensor(steps["mean"])) / torch.tensor(steps["std"])).permute(0, 3, 1, 2)
+    network = build_layers(build.LAYERS)
+    network.load_state_dict(load(telling_weights()))
+    labels = pq.read_table(place / "manifest.parquet")["label"].to_numpy()
+    return nn.Sequential(*list(network)[:-1])(x).detach().numpy(), labels

@@ -1,0 +1,112 @@
+"""Recorded steps of a retraining stage: which networks it trains, which of them are in the store. JSON in, JSON out."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.audits import kind as kind_named
+from app.audits.base import RetrainStageSpec
+from app.audits.retraining import RetrainPlan, read_plan
+from app.services import keys
+from app.store.places import get_artifacts
+from app.store.repositories import jobs
+from app.store.repositories.jobs import Job
+from app.store.session import transaction
+from workers.labels import labels_between
+from workers.run_plan import RunPlan, load_run, require
+
+SMALL = 300_000
+"""Parameters up to which a network trains in seconds, so that several share a unit."""
+TOGETHER = 8
+
+
+def require_retrainable(plan: RunPlan) -> None:
+    """Raise a `UserError` that says why the version's network cannot be trained anew on the training split."""
+    rows = plan.range("train")
+    require(
+        plan.spec.format == "safetensors",
+        f"A {plan.spec.format} model cannot be trained anew; upload its weights as safetensors with the architecture.",
+    )
+    require(
+        plan.recipe is not None,
+        "The model version carries no training recipe, so nothing can be retrained: add a version with one, or set the "
+        "number of retrained models to 0.",
+    )
+    assert rows is not None
+    there = set(labels_between(plan, *rows).tolist())
+    missing = [name for index, name in enumerate(plan.classes) if index not in there]
+    named = ", ".join(f"“{name}”" for name in missing[:5]) + (f" and {len(missing) - 5} more" if missing[5:] else "")
+    require(
+        not missing,
+        f"The training split has no image of {named}; a network that is trained on it cannot know every class.",
+    )
+
+
+def chosen(line: str, earlier: dict[str, str]) -> str:
+    """Key of the plan that the retraining stage "<kind>:<stage>" follows."""
+    kind, _, name = line.partition(":")
+    spec = next(s for s in kind_named(kind).stages if isinstance(s, RetrainStageSpec) and s.name == name)
+    return earlier[f"{kind}:{spec.plan}"]
+
+
+def open_models(job: list[Any], line: str, plan_key: str, device: str) -> list[list[int]]:
+    """Mark a retraining stage running and return its ranges of networks that are not in the store."""
+    this, store = Job(*job), get_artifacts()
+    plan = load_run(this.id)
+    planned = planned_models(plan, plan_key)
+    shards = ranges(plan, len(planned.seeds))
+    missing = [models for models in shards if not store.has(models_key(plan, planned, device, *models))]
+    left = sum(stop - start for start, stop in missing)
+    with transaction() as session:
+        jobs.begin_stage(session, this, line, total=len(planned.seeds), cached=len(planned.seeds) - left)
+        jobs.log(session, this, f"{line}: {left:,} of {len(planned.seeds):,} models to train")
+    return missing
+
+
+def set_aside(job: list[Any], line: str, models: list[int], message: str) -> None:
+    """Log that some networks will not be part of this run."""
+    text = f"{line}: models {models[0]:,} to {models[1] - 1:,} are left out. {message}"
+    with transaction() as session:
+        jobs.log(session, Job(*job), text, "warning")
+
+
+def close_shards(job: list[Any], line: str, aside: list[list[int]]) -> None:
+    """Say how many networks could not be trained; the join ends the stage."""
+    left_out = sum(stop - start for start, stop in aside)
+    if left_out:
+        with transaction() as session:
+            jobs.log(session, Job(*job), f"{line}: {left_out:,} models are left out", "warning")
+
+
+def planned_models(plan: RunPlan, plan_key: str) -> RetrainPlan:
+    """The plan of a retraining stage."""
+    rows = plan.range("train")
+    assert rows is not None
+    return read_plan(get_artifacts().local(plan_key), rows[1] - rows[0])
+
+
+def ranges(plan: RunPlan, count: int) -> list[list[int]]:
+    """Ranges [start, stop) of networks that a unit trains: one where they are large."""
+    parameters = plan.rows.version.inspection.get("n_parameters") or 0
+    size = TOGETHER if parameters <= SMALL else 1
+    return [[start, min(start + size, count)] for start in range(0, count, size)]
+
+
+def models_key(plan: RunPlan, planned: RetrainPlan, device: str, start: int, stop: int) -> str:
+    """The key of the networks [start, stop) of a plan: equal rows, recipe, seeds and targets, equal key."""
+    digest = hashlib.sha256()
+    for part in (np.packbits(planned.masks[start:stop], axis=1), planned.seeds[start:stop], planned.targets):
+        digest.update(str(part.shape).encode() + np.ascontiguousarray(part).tobytes())
+    rows = [plan.range("audited"), plan.range("train")]
+    return keys.models_key(
+        plan.data_hash, plan.model_hash, device, rows=rows, recipe=plan.recipe or {}, chosen=digest.hexdigest()
+    )
+
+
+def folder_of(plan: RunPlan, planned: RetrainPlan, device: str, models: list[int]) -> Path:
+    """Where the networks of a range left their outputs."""
+    return get_artifacts().local(models_key(plan, planned, device, *models))
