@@ -73,7 +73,13 @@ def _model_base(plan: RunPlan, line: str, device: str) -> dict[str, Any]:
     params = plan.kind_params(kind_named(kind))
     chosen = {name: params[name] for name in stage.params}
     return keys.model_stage_base(
-        plan.data_hash, plan.model_hash, device, version=stage.version, params=chosen, seed=plan.rows.run.seed
+        plan.data_hash,
+        plan.model_hash,
+        device,
+        function=stage.function,
+        version=stage.version,
+        params=chosen,
+        seed=plan.rows.run.seed,
     )
 
 

@@ -72,7 +72,7 @@ class RunPlan:
             f"{kind.name}:{stage.name}": stage.title
             for kind in self.kinds
             for stage in kind.model_stages
-            if self.spec.format in stage.formats
+            if self.spec.format in stage.formats and (not stage.switch or self.kind_params(kind)[stage.switch])
         }
 
     def kind_params(self, kind: AuditKind) -> dict[str, Any]:

@@ -71,6 +71,8 @@ class ModelStageSpec:
     """Names of the kind's parameters that it depends on."""
     formats: tuple[str, ...] = ("safetensors", "export")
     """Formats of models that give gradients; for others the stage is left out."""
+    switch: str = ""
+    """Name of the kind's whole-number parameter that asks for it, left out while that is 0; empty: always asked for."""
 
 
 @dataclass(frozen=True)

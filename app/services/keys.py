@@ -44,11 +44,11 @@ def embed_base(data_hash: str, weights_hash: str, device_class: str) -> dict[str
 
 
 def model_stage_base(
-    data_hash: str, model: str, device_class: str, *, version: int, params: Mapping[str, Any], seed: int
+    data_hash: str, model: str, device_class: str, *, function: str, version: int, params: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
     """What all shards of a kind's work on the network itself have in common."""
     policy = numeric_policy(device_class) | {"dtype": "float32"}
-    parts = {"version": version, "params": dict(params), "seed": seed}
+    parts = {"function": function, "version": version, "params": dict(params), "seed": seed}
     return {"data": data_hash, "model": model, "policy": policy, **parts}
 
 
@@ -62,9 +62,12 @@ def models_key(
 
 
 def shard_key(stage: str, base: Mapping[str, Any], start: int, stop: int) -> str:
-    """The key of the rows [start, stop) of `predict`, `embed` or a kind's work on the network ("<kind>:<stage>")."""
+    """The key of the rows [start, stop) of `predict`, `embed` or a kind's work on the network ("<kind>:<stage>").
+
+    Kinds that do the same work on the network share it.
+    """
     version = {"predict": PREDICT_VERSION, "embed": EMBED_VERSION}.get(stage, 0)
-    return artifact_key(stage.replace(":", "."), version, base=dict(base), start=start, stop=stop)
+    return artifact_key("on-model" if ":" in stage else stage, version, base=dict(base), start=start, stop=stop)
 
 
 def prediction_ids_key(sha256: str) -> str:

@@ -1,0 +1,38 @@
+"""Datamodels: what many networks, each trained on a random part of the data, say of every training image."""
+
+from app.audits.base import AuditKind, ModelStageSpec, RetrainStageSpec, StageSpec
+from app.audits.datamodels.page import panels
+from app.audits.datamodels.schema import DatamodelsSummary, Params
+
+AUDIT = AuditKind(
+    name="datamodels",
+    title="Datamodels",
+    description=(
+        "Trains many networks on random parts of the training split and reads from them which images a prediction "
+        "needs, which images are memorised, and what an image is worth. Needs a model version with a training recipe."
+    ),
+    params=Params,
+    summary=DatamodelsSummary,
+    model_stages=(
+        ModelStageSpec(
+            "gradients",
+            "Take gradients",
+            1,
+            "app.audits.influence.gradients:gradients",
+            ("features",),
+            switch="retrain",
+        ),
+    ),
+    stages=(
+        StageSpec("plan", "Choose random subsets", 1, "app.audits.datamodels.subsets:plan"),
+        RetrainStageSpec("retrain", "Retrain on random subsets", 1, plan="plan", switch="retrain"),
+        StageSpec("fit", "Fit datamodels", 1, "app.audits.datamodels.fit:fit", needs=("plan", "retrain")),
+        StageSpec(
+            "memorise", "Measure memorisation", 1, "app.audits.datamodels.memory:memorise", needs=("plan", "retrain")
+        ),
+        StageSpec("value", "Value training images", 1, "app.audits.datamodels.value:value"),
+    ),
+    panels=panels,
+    needs_embeddings=False,
+    needs_predictions=True,
+)
