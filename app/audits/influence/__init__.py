@@ -15,7 +15,7 @@ AUDIT = AuditKind(
     params=Params,
     summary=InfluenceSummary,
     model_stages=(
-        ModelStageSpec("gradients", "Take gradients", 1, "app.audits.influence.gradients:gradients", ("features",)),
+        ModelStageSpec("gradients", "Take gradients", 2, "app.audits.influence.gradients:gradients", ("features",)),
     ),
     stages=(
         StageSpec("plan", "Choose random halves", 1, "app.audits.influence.subsets:plan"),

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.audits.base import ModelBatch, ModelShard
+from app.errors import UserError
+from app.numerics.attribution.factors import CannotTap
 from app.numerics.attribution.outputs import doubt, margin
 from app.numerics.attribution.quantised import quantise
 from app.numerics.attribution.sketch import GradientSketch
@@ -25,7 +27,10 @@ def gradients(shard: ModelShard) -> dict[str, NDArray[Any]]:
         `coverage` float32 [n]: share of the parameters that the features speak of.
     """
     first = next(iter(shard.batches()))
-    tapped = [TappedNetwork(graph, first.images[:1]) for graph in shard.networks]
+    try:
+        tapped = [TappedNetwork(graph, first.images[:1]) for graph in shard.networks]
+    except CannotTap as error:
+        raise UserError(str(error)) from error
     size = int(shard.params["features"])
     sketches = [GradientSketch(network.taps, size, shard.seed, c) for c, network in enumerate(tapped)]
     found: dict[str, list[Tensor]] = {}

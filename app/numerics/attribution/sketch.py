@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from app.numerics.attribution.randomness import signs, stream
-from app.numerics.attribution.taps import Factors, Tap
+from app.numerics.attribution.factors import Factors, Kind, Tap
+from app.numerics.attribution.randomness import buckets, signs, stream
 
 
 class _Shape(NamedTuple):
@@ -21,32 +22,51 @@ class _Shape(NamedTuple):
     inner: int
 
 
+class _Sparse(NamedTuple):
+    """A projection with one random sign in each column: number i of a formed gradient goes to `bucket[i]`."""
+
+    bucket: Tensor
+    sign: Tensor
+    size: int
+
+
+_Projection = Tensor | _Sparse | None
+
+
 class GradientSketch:
     """Maps the factors of all taps to one feature row per example.
 
     The gradient G_l [out, in] of weight l becomes P_l G_l Q_lᵀ with random signs in P_l and Q_l; inner products of rows
     are unbiased estimates of the inner products of whole gradients. A weight that is used twice is sketched once,
-    from the sum over its uses. A bias counts as a further input that is always one.
+    from the sum over its uses. A bias counts as a further input that is always one. A gradient that was formed is
+    kept where it fits, else hashed into buckets with random signs.
 
     Args:
         taps: as `TappedNetwork.taps`.
         size: features wanted, k; fewer where the network has fewer weights.
         seed, checkpoint: key of the random signs, beside the weight's name.
 
-    Source: Kronecker-structured projection as in Park et al. 2023 (TRAK) section 3, applied to the factors.
+    Source: Kronecker-structured projection as in Park et al. 2023 (TRAK) section 3, applied to the factors; the hashing
+    is the count sketch of Charikar, Chen, Farach-Colton 2002.
     """
 
     def __init__(self, taps: Sequence[Tap], size: int, seed: int, checkpoint: int = 0) -> None:
         self._taps = tuple(taps)
         sides = {tap.weight: _sides(tap) for tap in taps}
+        formed = {tap.weight for tap in taps if tap.kind == "formed"}
         self._shapes = dict(zip(sides, _shares(list(sides.values()), size), strict=True))
         starts, self.size = {}, 0
         for weight, shape in self._shapes.items():
             starts[weight] = self.size
             self.size += shape.out * shape.inner
         self._starts = starts
-        self._left = {w: _projection(self._shapes[w].out, sides[w][0], seed, checkpoint, w, 0) for w in sides}
-        self._right = {w: _projection(self._shapes[w].inner, sides[w][1], seed, checkpoint, w, 1) for w in sides}
+        self._sides: list[dict[str, _Projection]] = [
+            {
+                w: _projection(shape[which], sides[w][which], w in formed, (seed, checkpoint, w, which))
+                for w, shape in self._shapes.items()
+            }
+            for which in (0, 1)
+        ]
 
     def features(self, factors: Sequence[Factors]) -> Tensor:
         """Return float32 [n, k].
@@ -54,7 +74,7 @@ class GradientSketch:
         Args:
             factors: as `TappedNetwork.factors` returns them.
         """
-        n, device = len(factors[0].inputs), factors[0].inputs.device
+        n, device = len(factors[0].gradients), factors[0].gradients.device
         rows = torch.zeros(n, self.size, device=device)
         for tap, pair in zip(self._taps, factors, strict=True):
             start = self._starts[tap.weight]
@@ -63,26 +83,28 @@ class GradientSketch:
         return rows
 
     def _one(self, tap: Tap, pair: Factors) -> Tensor:
-        left, right = (_on(side, tap.weight, pair.inputs) for side in (self._left, self._right))
-        if not tap.convolution:
-            a = _project_inputs(pair.inputs, right, tap.bias is not None)
-            g = pair.gradients if left is None else pair.gradients @ left.T
-            return g.transpose(1, 2) @ a
-        if tap.groups > 1:
-            return _grouped(tap, pair, left, right)
-        a = _project_patches(tap, pair, right)
-        g = pair.gradients if left is None else torch.einsum("oc,nchw->nohw", left, pair.gradients)
-        return g.flatten(2) @ a.flatten(2).transpose(1, 2)
+        left, right = (self._on(which, tap.weight, pair.gradients.device) for which in (0, 1))
+        if isinstance(right, _Sparse):
+            return pair.gradients.new_zeros(len(pair.gradients), right.size).index_add_(
+                1, right.bucket, pair.gradients * right.sign
+            )
+        assert not isinstance(left, _Sparse)
+        return _KINDS[tap.kind](tap, pair, left, right)
 
-
-def _on(side: dict[str, Tensor | None], weight: str, like: Tensor) -> Tensor | None:
-    matrix = side[weight]
-    if matrix is not None and matrix.device != like.device:
-        side[weight] = matrix = matrix.to(like.device)
-    return matrix
+    def _on(self, which: int, weight: str, device: torch.device) -> _Projection:
+        """A projection on the device; it moves there once."""
+        found = self._sides[which][weight]
+        if isinstance(found, _Sparse) and found.bucket.device != device:
+            found = _Sparse(found.bucket.to(device), found.sign.to(device), found.size)
+        elif isinstance(found, Tensor) and found.device != device:
+            found = found.to(device)
+        self._sides[which][weight] = found
+        return found
 
 
 def _sides(tap: Tap) -> tuple[int, int]:
+    if tap.kind == "formed":
+        return 1, tap.shape[0]
     return tap.shape[0], math.prod(tap.shape[1:]) + (tap.bias is not None)
 
 
@@ -111,10 +133,51 @@ def _fit(sides: tuple[int, int], budget: int) -> _Shape:
     return _Shape(*pair) if sides[0] <= sides[1] else _Shape(*pair[::-1])
 
 
-def _projection(rows: int, side: int, seed: int, checkpoint: int, weight: str, which: int) -> Tensor | None:
+def _projection(rows: int, side: int, sparse: bool, key: tuple[int, int, str, int]) -> _Projection:
     if rows == side:
         return None
-    return signs((rows, side), stream(seed, checkpoint, weight, which)) / math.sqrt(rows)
+    source = stream(*key)
+    if sparse:
+        return _Sparse(buckets(side, rows, source), signs((side,), source), rows)
+    return signs((rows, side), source) / math.sqrt(rows)
+
+
+def _formed(_: Tap, pair: Factors, left: Tensor | None, right: Tensor | None) -> Tensor:
+    assert left is None
+    assert right is None
+    return pair.gradients
+
+
+def _linear(tap: Tap, pair: Factors, left: Tensor | None, right: Tensor | None) -> Tensor:
+    a = _project_inputs(pair.inputs, right, tap.bias is not None)
+    g = pair.gradients if left is None else pair.gradients @ left.T
+    return g.transpose(1, 2) @ a
+
+
+def _embedding(tap: Tap, pair: Factors, left: Tensor | None, right: Tensor | None) -> Tensor:
+    """The input is a one at the token's place, so projecting it is looking a column up."""
+    if left is None:
+        left = torch.eye(tap.shape[0], device=pair.gradients.device)
+    g = pair.gradients if right is None else pair.gradients @ right.T
+    return left.T[pair.inputs].transpose(1, 2) @ g
+
+
+def _convolution(tap: Tap, pair: Factors, left: Tensor | None, right: Tensor | None) -> Tensor:
+    if tap.groups > 1:
+        formed = grouped_gradient(tap, pair)
+        formed = formed if left is None else left @ formed
+        return formed if right is None else formed @ right.T
+    a = _project_patches(tap, pair, right)
+    g = pair.gradients if left is None else torch.einsum("oc,nchw->nohw", left, pair.gradients)
+    return g.flatten(2) @ a.flatten(2).transpose(1, 2)
+
+
+_KINDS: dict[Kind, Callable[[Tap, Factors, Tensor | None, Tensor | None], Tensor]] = {
+    "formed": _formed,
+    "linear": _linear,
+    "embedding": _embedding,
+    "convolution": _convolution,
+}
 
 
 def _project_inputs(a: Tensor, right: Tensor | None, bias: bool) -> Tensor:
@@ -133,14 +196,24 @@ def _project_patches(tap: Tap, pair: Factors, right: Tensor | None) -> Tensor:
     return functional.conv2d(pair.inputs, filters, shift, tap.stride, tap.padding, tap.dilation)
 
 
-def _grouped(tap: Tap, pair: Factors, left: Tensor | None, right: Tensor | None) -> Tensor:
-    """The gradient of a grouped convolution is small (depthwise: a few numbers a channel); it is formed."""
-    n, inner = len(pair.inputs), math.prod(tap.shape[1:])
-    patches = functional.unfold(pair.inputs, tap.shape[2:], tap.dilation, tap.padding, tap.stride)
-    patches = patches.reshape(n, tap.groups, inner, -1)
-    g = pair.gradients.reshape(n, tap.groups, tap.shape[0] // tap.groups, -1)
-    formed = (g @ patches.transpose(2, 3)).reshape(n, tap.shape[0], inner)
-    if tap.bias is not None:
-        formed = torch.cat([formed, pair.gradients.flatten(2).sum(dim=2)[:, :, None]], dim=2)
-    formed = formed if left is None else left @ formed
-    return formed if right is None else formed @ right.T
+def grouped_gradient(tap: Tap, pair: Factors) -> Tensor:
+    """The gradient of a grouped convolution, [n, out, in / groups · height · width (+ 1)], the bias last.
+
+    It is small (depthwise: a few numbers a channel), so it is formed: one product for each place in the filter, of the
+    gradient and the input moved there.
+    """
+    n, (height, width) = len(pair.inputs), pair.gradients.shape[2:]
+    padded = functional.pad(pair.inputs, (tap.padding[1], tap.padding[1], tap.padding[0], tap.padding[0]))
+    g = pair.gradients.reshape(n * tap.groups, tap.shape[0] // tap.groups, -1)
+    places = []
+    for y, x in itertools.product(range(tap.shape[2]), range(tap.shape[3])):
+        down, across = y * tap.dilation[0], x * tap.dilation[1]
+        moved = padded[
+            *(slice(None), slice(None), slice(down, down + tap.stride[0] * (height - 1) + 1, tap.stride[0])),
+            slice(across, across + tap.stride[1] * (width - 1) + 1, tap.stride[1]),
+        ]
+        places.append(g @ moved.reshape(n * tap.groups, tap.shape[1], -1).transpose(1, 2))
+    formed = torch.stack(places, dim=-1).reshape(n, tap.shape[0], -1)
+    if tap.bias is None:
+        return formed
+    return torch.cat([formed, pair.gradients.flatten(2).sum(dim=2)[:, :, None]], dim=2)

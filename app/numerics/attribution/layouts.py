@@ -1,0 +1,134 @@
+"""Where among the rows of a tapped input the examples lie, found by moving one example of three."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, fx
+
+from app.numerics.attribution.factors import Tap
+
+Layout = Literal["first", "second", "outer", "inner"]
+"""Their first or second axis, or merged with the positions into one axis, example by example (outer) or position by
+position (inner)."""
+_ATEN = torch.ops.aten
+_TRAILING = (_ATEN.layer_norm.default, _ATEN.rms_norm.default)
+_BY_ROWS = (_ATEN.linear.default, _ATEN.matmul.default, _ATEN.mm.default, _ATEN.embedding.default, *_TRAILING)
+_ONE_OF_THREE = [False, True, False]
+
+
+class Recorder(fx.Interpreter):
+    """Runs a graph; `seen` has arguments (detached) and output of the tapped nodes."""
+
+    def __init__(self, graph: fx.GraphModule, tapped: set[str]) -> None:
+        super().__init__(graph)
+        self._tapped = tapped
+        self.seen: dict[str, tuple[tuple[Any, ...], Tensor]] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one node; a tapped one's output takes part in differentiation."""
+        result = super().run_node(n)
+        if n.name in self._tapped:
+            args, _ = self.fetch_args_kwargs_from_env(n)
+            # Batch normalisation gives its statistics beside its output.
+            output = result[0] if isinstance(result, tuple) else result
+            if not output.requires_grad:
+                output.requires_grad_()
+            self.seen[n.name] = tuple(a.detach() if isinstance(a, Tensor) else a for a in args), output
+        return result
+
+
+def layouts(graph: fx.GraphModule, taps: Sequence[Tap], example: Tensor) -> dict[str, Layout]:
+    """The layout at each tapped node; a node where examples mix is left out."""
+    nodes = {node.name: node for node in graph.graph.nodes if node.name in {tap.node for tap in taps}}
+    base = example.expand(3, *example.shape[1:]).clone()
+    before, after = (_run(graph, set(nodes), inputs) for inputs in (base, _moved(base)))
+    slopes = _slopes(graph, {name for name, node in nodes.items() if node.target is _ATEN.expand.default}, base)
+    found: dict[str, Layout | None] = {}
+    for name, node in nodes.items():
+        if name in slopes:
+            found[name] = _first(slopes[name] != 0)
+        elif node.target in _BY_ROWS:
+            found[name] = _by_rows(_sides(node, before[name]) != _sides(node, after[name]))
+        else:
+            changed = before[name][1] != after[name][1]
+            found[name] = _first(changed)
+    return {name: layout for name, layout in found.items() if layout is not None}
+
+
+def rows(layout: Layout, side: Tensor, n: int) -> Tensor:
+    """Bring examples to the front: [n, positions, width]."""
+    width = side.shape[-1]
+    if layout == "second":
+        return side.transpose(0, 1)
+    if layout == "inner":
+        return side.reshape(-1, n, width).transpose(0, 1)
+    return side.reshape(n, -1, width)
+
+
+def _run(graph: fx.GraphModule, nodes: set[str], inputs: Tensor) -> dict[str, tuple[tuple[Any, ...], Tensor]]:
+    run = Recorder(graph, nodes)
+    with torch.enable_grad():
+        run.run(inputs)
+    return run.seen
+
+
+def _moved(base: Tensor) -> Tensor:
+    """Change the second of three examples; tokens become neighbouring tokens."""
+    changed = base.clone()
+    if base.is_floating_point():
+        noise = torch.randn(base.shape[1:], generator=torch.Generator().manual_seed(0))
+        changed[1] += noise.to(base)
+    else:
+        changed[1] = torch.where(base[1] > 0, base[1] - 1, base[1] + 1)
+    return changed
+
+
+def _slopes(graph: fx.GraphModule, nodes: set[str], base: Tensor) -> dict[str, Tensor]:
+    """Gradient of the second example's output at nodes that do not depend on the input (an expanded parameter)."""
+    if not nodes:
+        return {}
+    run = Recorder(graph, nodes)
+    with torch.enable_grad():
+        result = run.run(_moved(base))
+        result = result[0] if isinstance(result, (tuple, list)) else result
+        noise = torch.randn(result.shape[1:], generator=torch.Generator().manual_seed(1)).to(result)
+        outputs = [run.seen[name][1] for name in nodes]
+        slopes = torch.autograd.grad((result[1] * noise).sum(), outputs, allow_unused=True)
+    return {n: torch.zeros_like(o) if s is None else s for n, o, s in zip(nodes, outputs, slopes, strict=True)}
+
+
+def _sides(node: fx.Node, seen: tuple[tuple[Any, ...], Tensor]) -> Tensor:
+    """The input with its features as the last axis."""
+    args, _ = seen
+    if node.target is _ATEN.embedding.default:
+        indices: Tensor = args[1]
+        return indices[..., None]
+    side: Tensor = args[0]
+    return flat_features(side, args[1]) if node.target in _TRAILING else side
+
+
+def flat_features(side: Tensor, shape: Sequence[int]) -> Tensor:
+    """Merge the trailing axes that a layer normalisation works on."""
+    return side.reshape(*side.shape[: side.dim() - len(shape)], math.prod(shape))
+
+
+def _first(moved: Tensor) -> Layout | None:
+    same = len(moved) == 3 and moved.flatten(1).any(dim=1).tolist() == _ONE_OF_THREE if moved.dim() > 1 else False
+    return "first" if same else None
+
+
+def _by_rows(changed: Tensor) -> Layout | None:
+    moved = changed.any(dim=-1)
+    for axis, size in enumerate(moved.shape):
+        some = moved.movedim(axis, 0).flatten(1).any(dim=1) if moved.dim() > 1 else moved
+        if size == 3 and some.tolist() == _ONE_OF_THREE:
+            return "first" if axis == 0 else "second" if axis == 1 and moved.dim() == 2 else None
+    if moved.dim() > 1 or not moved.any() or len(moved) % 3:
+        return None
+    if not moved.reshape(3, -1)[[0, 2]].any():
+        return "outer"
+    return "inner" if not moved.reshape(-1, 3)[:, [0, 2]].any() else None
