@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import NotFound
-from app.store.durable import discard, partial_path, storage_errors, sweep_partials, sync_file, sync_tree
+from app.store.durable import discard, partial, partial_path, sweep_partials, sync_file, sync_tree
 from app.store.mirror import Mirror
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,200}")
@@ -70,7 +70,8 @@ class ArtifactStore:
             return path
         if not self._mirror or not self._mirror.has(key):
             raise NotFound(f"The stored result {key} is not there; run its stage again.")
-        with self._partial(key) as folder:
+        with partial(self._root, key) as folder:
+            folder.mkdir()
             self._mirror.download(key, folder)
             self._publish(folder, path)
         return path
@@ -103,7 +104,8 @@ class ArtifactStore:
             StorageFull: no space is left; nothing was published.
         """
         path = self._path(key)
-        with self._partial(key) as folder:
+        with partial(self._root, key) as folder:
+            folder.mkdir()
             yield folder
             sync_tree(folder)
             if self._mirror:
@@ -133,16 +135,6 @@ class ArtifactStore:
 
     def _path(self, key: str) -> Path:
         return self._root / _checked(key)[-2:] / key
-
-    @contextmanager
-    def _partial(self, key: str) -> Iterator[Path]:
-        with storage_errors():
-            folder = partial_path(self._root, key)
-            try:
-                folder.mkdir()
-                yield folder
-            finally:
-                discard(folder)
 
     def _publish(self, folder: Path, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -128,7 +128,7 @@ def _sample(version: ModelVersion) -> Sample | None:
     if wanted is None:
         return None
     with reading() as session:
-        dataset, splits = subjects.dataset(session, wanted), subjects.splits(session, wanted)
+        dataset, splits = subjects.existing(session, Dataset, wanted), subjects.splits(session, wanted)
     split = _split(splits, version.claim.get("split", ""))
     if dataset.status != "succeeded" or split is None:
         return None
@@ -175,7 +175,8 @@ def _settled(version: ModelVersion, spec: ModelSpec, report: dict[str, Any], sam
 
 def _load(work: Work) -> tuple[ModelVersion, list[Checkpoint]]:
     with reading() as session:
-        version, checkpoints = subjects.version(session, work.job.id), subjects.checkpoints(session, work.job.id)
+        version = subjects.existing(session, ModelVersion, work.job.id)
+        checkpoints = subjects.checkpoints(session, version.id)
     if not checkpoints:
         raise UserError("The model version has no file; upload one.")
     return version, checkpoints
