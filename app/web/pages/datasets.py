@@ -8,15 +8,16 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
-from app.errors import UserError
+from app.errors import StorageFull, UserError
 from app.loaders.datasets.request import Columns, ImportOptions
 from app.services import import_dataset as service
 from app.services.import_dataset import DatasetRequest
 from app.settings import get_settings
 from app.store.models import Dataset, Upload
 from app.store.repositories import datasets
-from app.web.deps import Access, ProjectAccess, SentForm
-from app.web.files import kept, received
+from app.store.session import transaction
+from app.web.deps import Access, Looking, ProjectAccess, SentForm
+from app.web.files import kept, receive
 from app.web.forms import Form, read_as, text
 from app.web.progress import progress_of
 from app.web.scope import ProjectChoice, ProjectOption, scope, writable
@@ -87,17 +88,17 @@ def new_dataset(access: ProjectAccess, project: int | None = None) -> NewDataset
 
 
 @pages.html.post("/datasets/new")
-def upload_dataset(request: Request, access: ProjectAccess, sent: SentForm) -> Response:
+def upload_dataset(request: Request, access: Looking, sent: SentForm) -> Response:
     """Hand a data set in from the form; after an error, what was typed and sent is still there."""
     chosen = text(sent, "project_id")
     project_id = access.project(int(chosen) if chosen.isdigit() else 0, "analyst").id
     files: list[Upload] = []
     try:
-        files = received(access, project_id, sent, "files")
-        with access.session.begin_nested():
-            wanted = _wanted(sent)
-            dataset = service.import_dataset(access.session, project_id, access.user, wanted, files)
-    except UserError as error:
+        receive(access, project_id, sent, "files", files)
+        wanted = _wanted(sent)
+        with transaction() as session:
+            dataset = service.import_dataset(session, project_id, access.user, wanted, files)
+    except (UserError, StorageFull) as error:
         form = Form.typed(sent, error)
         form.files["files"] = kept(files)
         return render(request, NEW, _new(access, project_id, form), error.status)

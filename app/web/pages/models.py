@@ -10,13 +10,14 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
 from app.audits.pieces import Estimate
-from app.errors import UserError
+from app.errors import StorageFull, UserError
 from app.services import register_model as service
 from app.services.register_model import ModelRequest
 from app.store.models import ModelVersion, Upload, VersionDecision
 from app.store.repositories import datasets, decisions, registry
-from app.web.deps import Access, ProjectAccess, SentForm
-from app.web.files import kept, received
+from app.store.session import transaction
+from app.web.deps import Access, Looking, ProjectAccess, SentForm
+from app.web.files import kept, receive
 from app.web.forms import Form, text
 from app.web.model_form import model_request
 from app.web.model_record import AccuracyRow, DecisionRow, accuracies, history
@@ -134,17 +135,17 @@ def new_model(access: ProjectAccess, project: int | None = None, model: int | No
 
 
 @pages.html.post("/models/new")
-def upload_model(request: Request, access: ProjectAccess, sent: SentForm) -> Response:
+def upload_model(request: Request, access: Looking, sent: SentForm) -> Response:
     """Register a model from the form; after an error, what was typed and sent is still there."""
     model_id = int(text(sent, "model_id")) if text(sent, "model_id").isdigit() else None
     project_id = _project_of(access, sent, model_id)
     files: list[Upload] = []
     try:
-        files = received(access, project_id, sent, "files")
-        with access.session.begin_nested():
-            wanted = model_request(sent, model_id)
-            version = service.register_model(access.session, project_id, access.user, wanted, service.stored(files))
-    except UserError as error:
+        receive(access, project_id, sent, "files", files)
+        wanted = model_request(sent, model_id)
+        with transaction() as session:
+            version = service.register_model(session, project_id, access.user, wanted, service.stored(files))
+    except (UserError, StorageFull) as error:
         form = Form.typed(sent, error)
         form.files["files"] = kept(files)
         return render(request, NEW, _new(access, project_id, model_id, form), error.status)
