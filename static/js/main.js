@@ -3,6 +3,10 @@
 import "./theme.js";
 import "./dialogs.js";
 
+// On a narrow screen the tabs scroll sideways; the present one is brought into view.
+const tab = document.querySelector(".tabs [aria-current]");
+if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - 24;
+
 const later = {
   "[data-hx-get], [hx-get]": "../vendor/htmx/htmx.min.js",
   "[data-upload]": "./upload.js",
