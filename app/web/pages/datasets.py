@@ -20,12 +20,14 @@ from app.web.deps import Access, Looking, ProjectAccess, SentForm
 from app.web.files import kept, receive
 from app.web.forms import Form, read_as, text
 from app.web.progress import progress_of
+from app.web.reader import thumbnail_path
 from app.web.scope import ProjectChoice, ProjectOption, scope, writable
 from app.web.templating import fragment, render, url
 from app.web.twins import Pages
 
 pages = Pages("Data sets")
 PAGE_ROWS = 30
+SHOWN_PICTURES = 6
 NEW = "datasets/new.html"
 
 
@@ -38,6 +40,7 @@ class DatasetRow(BaseModel):
     rows: int
     classes: int
     splits: list[str]
+    pictures: list[str] = Field(description="Paths of thumbnails, spread over the rows.")
     created_at: datetime
 
 
@@ -174,5 +177,13 @@ def _row(access: Access, dataset: Dataset) -> DatasetRow:
         rows=dataset.rows,
         classes=len(dataset.classes),
         splits=[split.name for split in datasets.splits(access.session, dataset.id)],
+        pictures=_pictures(dataset),
         created_at=dataset.created_at,
     )
+
+
+def _pictures(dataset: Dataset) -> list[str]:
+    if dataset.status != "succeeded" or not dataset.rows:
+        return []
+    shown = min(SHOWN_PICTURES, dataset.rows)
+    return [thumbnail_path(dataset.id, (2 * i + 1) * dataset.rows // (2 * shown)) for i in range(shown)]

@@ -38,6 +38,9 @@ class ModelRow(BaseModel):
     name: str
     version: int | None = Field(description="Number of the newest version.")
     status: str = Field(description="Of the newest version: queued, running, succeeded or failed.")
+    standing: str = Field(description="approved, retired, or empty before any decision.")
+    accuracy: Estimate | None = Field(description="Of the newest version, by its newest finished audit.")
+    measured_on: str = Field(description="Data set and split of that audit.")
     format: str
     classes: int
     created_at: datetime
@@ -122,7 +125,14 @@ def list_models(access: ProjectAccess, project: int | None = None, before: int |
     """Models, newest first."""
     choice = scope(access, project, "/models")
     found = registry.page(access.session, choice.ids, before=before, limit=PAGE_ROWS)
-    rows = [_row(*entry) for entry in found]
+    newest = [entry.version for entry in found if entry.version]
+    standing = decisions.standing(access.session, [version.id for version in newest])
+    rows = [
+        _row(model, version, standing.get(version.id), accuracies(access.session, [version]))
+        if version
+        else _row(model, None, None, [])
+        for model, version in found
+    ]
     return ModelsPage(
         choice=choice, models=rows, next=choice.path(before=rows[-1].id) if len(rows) == PAGE_ROWS else ""
     )
@@ -253,8 +263,13 @@ def _splits(access: Access, project: ProjectOption) -> list[SplitOption]:
     ]
 
 
-def _row(model: Any, version: ModelVersion | None) -> ModelRow:
+def _row(
+    model: Any, version: ModelVersion | None, standing: VersionDecision | None, measured: list[AccuracyRow]
+) -> ModelRow:
     return ModelRow(
+        standing=standing.decision if standing else "",
+        accuracy=measured[0].accuracy if measured else None,
+        measured_on=f"{measured[0].dataset} / {measured[0].split}" if measured else "",
         id=model.id,
         name=model.name,
         version=version.number if version else None,
