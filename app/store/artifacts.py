@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import NotFound
+from app.store.cache import Cache
 from app.store.durable import discard, partial, partial_path, sweep_partials, sync_file, sync_tree
 from app.store.mirror import Mirror
 
@@ -51,8 +52,10 @@ class ArtifactStore:
     folder is uploaded before its marker. A second writer of the same key loses silently.
     """
 
-    def __init__(self, root: str, cache: Path) -> None:
+    def __init__(self, root: str, cache: Path, limited: Cache | None = None) -> None:
+        """`limited` keeps the cache of a remote store within its limit."""
         self._root, self._mirror = local_folder(root, cache)
+        self._cache = limited if self._mirror else None
 
     def has(self, key: str) -> bool:
         """Whether the whole artifact is there."""
@@ -66,7 +69,7 @@ class ArtifactStore:
             StorageFull: the cache has no space.
         """
         path = self._path(key)
-        if path.is_dir():
+        if self._cache.has(path) if self._cache else path.is_dir():
             return path
         if not self._mirror or not self._mirror.has(key):
             raise NotFound(f"The stored result {key} is not there; run its stage again.")
@@ -74,6 +77,8 @@ class ArtifactStore:
             folder.mkdir()
             self._mirror.download(key, folder)
             self._publish(folder, path)
+        if self._cache:
+            self._cache.trim_soon()
         return path
 
     def names(self, key: str) -> frozenset[str]:

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from app.errors import NotFound, TooLarge, UserError
 from app.store.artifacts import local_folder
+from app.store.cache import Cache
 from app.store.durable import partial, sweep_partials, sync_file
 
 CHUNK_BYTES = 1 << 20
@@ -31,8 +32,10 @@ class Blob:
 class BlobStore:
     """Content-addressed files at a local path or an fsspec URL with a local cache; equal contents are stored once."""
 
-    def __init__(self, root: str, cache: Path) -> None:
+    def __init__(self, root: str, cache: Path, limited: Cache | None = None) -> None:
+        """`limited` keeps the cache of a remote store within its limit."""
         self._root, self._mirror = local_folder(root, cache)
+        self._cache = limited if self._mirror else None
 
     def put(
         self,
@@ -82,7 +85,7 @@ class BlobStore:
             StorageFull: the cache has no space.
         """
         path = self._path(sha256)
-        if path.is_file():
+        if self._cache.has(path) if self._cache else path.is_file():
             return path
         if not self._mirror or not self._mirror.has(sha256):
             raise NotFound(f"The stored file {sha256} is not there.")
@@ -90,6 +93,8 @@ class BlobStore:
             folder.mkdir()
             self._mirror.download(sha256, folder)
             _replace(folder / _NAME, path)
+        if self._cache:
+            self._cache.trim_soon()
         return path
 
     def open(self, sha256: str) -> BinaryIO:
