@@ -46,7 +46,10 @@ def find_scores(raw: Any, rows: int, classes: int | None = None) -> tuple[str, T
             "classes, return two."
         )
     if classes is not None and scores.shape[1] != classes:
-        raise BadOutput(f"The network has {scores.shape[1]} outputs, but {classes} classes are named.")
+        raise BadOutput(
+            f"The network has {scores.shape[1]} outputs, but {classes} classes are named. Name one class for each "
+            "output, in their order."
+        )
     return place, scores.float()
 
 
