@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
@@ -62,7 +62,9 @@ def train(model: nn.Module, x: torch.Tensor, y: torch.Tensor, args: argparse.Nam
         model.train()
         total = 0.0
         for picked in torch.randperm(len(x), generator=generator).split(args.batch):
-            loss = cross_entropy(model(normalised(augment(x[picked], generator))), y[picked])
+            with torch.autocast("cpu", torch.bfloat16):
+                scores = model(normalised(augment(x[picked], generator)))
+            loss = cross_entropy(scores.float(), y[picked])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -109,19 +111,17 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path("demo/classifier"))
     parser.add_argument("--depth", type=int, default=14)
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", type=Path, help="go on from the weights in this file")
+    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     x, labels = load_split(args.data, "train", args.size)
     classes = sorted(set(labels))
     model = CifarResNet(args.depth, len(classes)).to(memory_format=torch.channels_last)
-    if args.resume:
-        stored = load_file(args.resume).items()
-        model.load_state_dict({name: v.float() if v.is_floating_point() else v for name, v in stored})
     train(model, x, torch.tensor([classes.index(label) for label in labels]), args)
     held_out, truth = load_split(args.data, "test", args.size)
     right = predict(model, held_out) == torch.tensor([classes.index(label) for label in truth])
