@@ -120,7 +120,7 @@ def _fits(tensor: Tensor, rows: int) -> bool:
 
 
 def _complaint(raw: Any, rows: int, places: list[str]) -> str:
-    wanted = f"one matrix of scores with a row for each of the {rows} images"
+    wanted = f"one matrix of scores with a row for each image ({rows} here)"
     if len(places) > 1:
         said = f"The network returns {_describe(raw)}: {len(places)} matrices that could be the class scores"
     else:
