@@ -183,7 +183,7 @@ def _row(access: Access, dataset: Dataset) -> DatasetRow:
 
 
 def _pictures(dataset: Dataset) -> list[str]:
-    if dataset.status != "succeeded" or not dataset.rows:
+    if dataset.status != "succeeded" or not dataset.rows or not dataset.artifact_key:
         return []
     shown = min(SHOWN_PICTURES, dataset.rows)
     return [thumbnail_path(dataset.id, (2 * i + 1) * dataset.rows // (2 * shown)) for i in range(shown)]
