@@ -22,6 +22,9 @@ class Settings(BaseSettings):
     )
     database_url: str = Field("", description="SQLAlchemy URL; empty means SQLite in `home`.")
     store_url: str = Field("", description="fsspec URL of the blob and artifact store; empty means `home`/store.")
+    cache_bytes: int = Field(
+        100 * 2**30, ge=0, description="Largest local cache of a remote store, in bytes; 0: no limit."
+    )
     import_roots: list[str] = Field(
         default_factory=list, description="Folders and fsspec URLs below which server-side imports may read."
     )

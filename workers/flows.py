@@ -98,7 +98,7 @@ def _audit(engine: Engine, job: Job, plan: dict[str, Any]) -> None:
     keys: dict[str, str] = {}
     for spec in plan["stages"]:
         line = f"{spec['kind']}:{spec['name']}"
-        if spec["retrains"]:
+        if spec.get("retrains"):
             keys[line] = _retrain(engine, job, plan, line, keys)
             continue
         args = {**spec, "arrays": arrays, "model": _of_kind(model, spec["kind"]), "earlier": keys}

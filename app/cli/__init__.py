@@ -15,6 +15,7 @@ from app.cli.exports import export
 from app.cli.models import app as models
 from app.cli.runs import app as runs
 from app.cli.server import serve, worker
+from app.cli.users import app as users
 from app.errors import FaultlineError, FieldError
 
 commands = typer.Typer(
@@ -24,9 +25,10 @@ commands = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-commands.add_typer(models, name="models", help="Upload, list and show models.")
-commands.add_typer(datasets, name="datasets", help="Upload, list and show data sets.")
-commands.add_typer(runs, name="runs", help="List, show, cancel and resume audits.")
+commands.add_typer(models, name="models", help="Upload, list, show, cancel and retry models.")
+commands.add_typer(datasets, name="datasets", help="Upload, list, show, cancel and retry data sets.")
+commands.add_typer(runs, name="runs", help="List, show, cancel, resume and repeat audits.")
+commands.add_typer(users, name="users", help="List accounts, set a forgotten password anew.")
 commands.command("audit")(audit)
 commands.command("export")(export)
 commands.command("serve")(serve)

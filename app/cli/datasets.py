@@ -17,7 +17,7 @@ from app.errors import UserError
 from app.loaders.datasets.request import Columns, Format, ImportOptions, Layout
 from app.services import import_dataset as service
 from app.services.import_dataset import DatasetRequest, import_dataset
-from app.services.local_files import keep_file
+from app.services.local_files import keep_file, note_files
 from app.store.models import Dataset
 from app.store.repositories import datasets
 from app.store.session import transaction
@@ -54,9 +54,10 @@ def add(
         format=form, layout=layout, columns=columns, images="auto" if images else "none", split=split
     )
     request = DatasetRequest(name=name or (files[0].stem if files else Path(url).name), url=url, options=options)
+    kept = [keep_file(path) for path in files]
     with transaction() as session:
         who = actor(session, project)
-        uploads = [keep_file(session, who.project.id, who.user, path) for path in files]
+        uploads = note_files(session, who.project.id, who.user, kept)
         dataset = import_dataset(session, who.project.id, who.user, request, uploads)
     typer.echo(f"Data set {dataset.id}: {dataset.name}")
     if waits:

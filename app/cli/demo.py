@@ -20,7 +20,7 @@ from app.errors import UserError
 from app.resources import resource
 from app.services import accounts, queue
 from app.services.import_dataset import DatasetRequest, import_dataset
-from app.services.local_files import keep_file
+from app.services.local_files import keep_file, note_files
 from app.services.register_model import ModelRequest, register_model, stored
 from app.services.reports.share import share
 from app.services.reports.snapshot import make_report
@@ -118,9 +118,10 @@ def _dataset(owner: Owner) -> int:
         follow("dataset", found.id)
         return found.id
     typer.echo("→ Importing the scenes")
+    kept = [keep_file(resource("demo") / "scenes.parquet")]
     with transaction() as session:
-        upload = keep_file(session, owner.project.id, owner.user, resource("demo") / "scenes.parquet")
-        made = import_dataset(session, owner.project.id, owner.user, DatasetRequest(name=DATASET), [upload])
+        files = note_files(session, owner.project.id, owner.user, kept)
+        made = import_dataset(session, owner.project.id, owner.user, DatasetRequest(name=DATASET), files)
     follow("dataset", made.id)
     return made.id
 
@@ -134,9 +135,9 @@ def _version(owner: Owner, dataset_id: int) -> int:
     typer.echo("→ Checking the classifier in the sandbox")
     folder = resource("demo") / "classifier"
     described = json.loads((folder / "model.json").read_text())
+    kept = [keep_file(path) for path in sorted(folder.glob("checkpoint-*.safetensors"))]
     with transaction() as session:
-        files = sorted(folder.glob("checkpoint-*.safetensors"))
-        uploads = [keep_file(session, owner.project.id, owner.user, path) for path in files]
+        uploads = note_files(session, owner.project.id, owner.user, kept)
         version = register_model(
             session,
             owner.project.id,

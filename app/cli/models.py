@@ -16,7 +16,7 @@ from app.cli.waiting import wait
 from app.errors import UserError
 from app.loaders.models.recipe import Recipe, read_recipe
 from app.services import register_model as service
-from app.services.local_files import keep_file
+from app.services.local_files import keep_file, note_files
 from app.services.register_model import Claim, ModelRequest, proposal_of, register_model, stored
 from app.store.models import ModelVersion
 from app.store.repositories import registry
@@ -66,13 +66,14 @@ def add(
         "classes": _classes(classes),
         "outputs": outputs,
     }
+    kept = [keep_file(path) for path in files]
     with transaction() as session:
         who = actor(session, project)
         sample = find_dataset(session, who.project.id, dataset).id if dataset else None
         request["claim"] = Claim(accuracy=accuracy, dataset_id=sample, split=split, recipe=_recipe(recipe))
         known = registry.model_by_name(session, who.project.id, name)
         named = {"model_id": known.id} if known else {"name": name or files[0].stem}
-        uploads = [keep_file(session, who.project.id, who.user, path) for path in files]
+        uploads = note_files(session, who.project.id, who.user, kept)
         version = register_model(
             session, who.project.id, who.user, ModelRequest.model_validate(request | named), stored(uploads)
         )

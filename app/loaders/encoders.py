@@ -20,7 +20,7 @@ from app.errors import UserError
 from app.loaders.decoding import decoded_batches, pace
 from app.loaders.encoder_names import BUNDLED, FORMS, allowed_folder, require_known
 from app.loaders.images import decode_rgb
-from app.loaders.models.preprocess import to_input
+from app.loaders.models.preprocess import Inputs
 from app.loaders.models.spec import Preprocessing
 from app.resources import resource
 from app.settings import get_settings
@@ -51,9 +51,9 @@ class Encoder:
         Decoding runs in threads (see `pace`); the batch halves when memory runs out.
         """
         rows = [np.empty((0, self.dimension), np.float32)]
-        shape = (*self.steps.size, self.steps.channels)
+        shape, inputs = (*self.steps.size, self.steps.channels), Inputs(self.steps)
         for batch in decoded_batches(images, self._pixels, shape, batch_size, pace(self.device)):
-            embedded = self._forward(torch.from_numpy(batch.pixels)).cpu().numpy()
+            embedded = self._forward(inputs.of(torch.from_numpy(batch.pixels).to(self.device))).cpu().numpy()
             embedded[[row - batch.start for row in batch.failures]] = np.nan
             rows.append(embedded)
         return np.concatenate(rows)
@@ -70,17 +70,17 @@ class Encoder:
     def _pixels(self, data: bytes) -> NDArray[np.uint8]:
         return np.asarray(self.frame(decode_rgb(data, get_settings().max_pixels)))
 
-    def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Embed uint8 [n, height, width, 3]: float32 [n, d] on the device."""
+    def _forward(self, batch: torch.Tensor) -> torch.Tensor:
+        """Embed float32 [n, 3, height, width]: float32 [n, d] on the device."""
         try:
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda"):
-                embedded: torch.Tensor = self.model.encode_image(to_input(pixels.to(self.device), self.steps))
+                embedded: torch.Tensor = self.model.encode_image(batch)
                 return embedded.float()
         except torch.OutOfMemoryError:
-            if len(pixels) == 1:
+            if len(batch) == 1:
                 raise
         torch.cuda.empty_cache()
-        return torch.cat([self._forward(half) for half in pixels.chunk(2)])
+        return torch.cat([self._forward(half) for half in batch.chunk(2)])
 
 
 def load_encoder(spec: str, device: str = "cpu") -> Encoder:

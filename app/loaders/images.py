@@ -38,7 +38,8 @@ def decode_rgb(data: bytes, max_pixels: int = MAX_PIXELS, *, draft: int | None =
         if draft is not None and image.format in ("JPEG", "MPO"):
             image.draft("RGB", (draft, draft))
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)
+        return _to_rgb(image)
     except _BROKEN as error:
         raise BadImage(f"The image is damaged: {_reason(error)}.") from error
     except MemoryError as error:

@@ -90,6 +90,7 @@ class UploadSession:
         self._path = _part(uploads.folder, upload_id)
         self.info = UploadInfo(**json.loads(_note(uploads.folder, upload_id).read_text()))
         self._digest, self._offset = _hash_part(self._path)
+        self._stored: Blob | None = None
         self._lock = threading.Lock()
 
     @property
@@ -116,13 +117,15 @@ class UploadSession:
             return self._offset
 
     def finish(self) -> Blob:
-        """Store the whole file and end the upload.
+        """Store the whole file and end the upload; who asks again while it is stored gets the same answer.
 
         Raises:
             UserError: bytes are missing (send on from `offset`), or it arrived damaged (start again).
             StorageFull: no space is left; finish again later.
         """
         with self._lock:
+            if self._stored is not None:
+                return self._stored
             size, expected = self.info.size, self.info.sha256
             if size is not None and self._offset < size:
                 raise UserError(
@@ -136,6 +139,7 @@ class UploadSession:
             with storage_errors():
                 sync_file(self._path)
                 blob = self._uploads.blobs.put_file(self._path, move=True, known_sha256=sha256)
+            self._stored = blob
             self._uploads.forget(self.id)
             return blob
 

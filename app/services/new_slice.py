@@ -39,6 +39,7 @@ def new_slice(
         key=f"{origin}-{number}",
         method="people",
         class_index=labels.pop() if len(labels) == 1 else None,
+        rank=min((parent.rank for parent in parents), default=0),
         title=title,
         evidence="insufficient",
         origin=origin,

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.errors import FieldError
 from app.loaders.uploads import UploadInfo, Uploads
 from app.settings import get_settings
+from app.store.blobs import Blob
 from app.store.models import Upload, User
 from app.store.places import get_blobs
 from app.store.repositories import datasets as repository
@@ -39,15 +40,24 @@ def start(session: Session, project_id: int, user: User, filename: str, size: in
     return repository.add_upload(session, row)
 
 
-def append(session: Session, upload: Upload, offset: int, data: bytes) -> int:
-    """Add the piece that begins at `offset`; return where the next one begins.
+def append(upload: Upload, offset: int, data: bytes) -> int:
+    """Add the piece that begins at `offset` to the file; return where the next one begins.
+
+    Needs no transaction: how far the upload is, is the length of its file, and `note_received` tells the row.
 
     Raises:
         Conflict: the piece does not begin where the last one ended; the message names the right place.
+        StorageFull: no space is left; what came before stays.
     """
-    upload.received = _uploads().resume(upload.token).append(offset, data)
+    return _uploads().resume(upload.token).append(offset, data)
+
+
+def note_received(session: Session, token: str, received: int) -> Upload:
+    """Note in an upload's row how many bytes have come."""
+    row = repository.known_upload(session, token)
+    row.received = received
     session.flush()
-    return upload.received
+    return row
 
 
 def offset_of(upload: Upload) -> int:
@@ -55,31 +65,48 @@ def offset_of(upload: Upload) -> int:
     return upload.size if upload.sha256 else _uploads().resume(upload.token).offset
 
 
-def finish(session: Session, upload: Upload) -> Upload:
-    """Store the whole file under its content hash; a second call changes nothing.
+def finish(upload: Upload) -> Blob:
+    """Store the whole file under its content hash; a second call changes nothing. `note_stored` tells the row.
 
     Raises:
         UserError: bytes are missing, or the content is not what was announced.
+        StorageFull: no space is left; finish again later.
     """
-    if not upload.sha256:
-        blob = _uploads().resume(upload.token).finish()
-        upload.sha256, upload.size, upload.received = blob.sha256, blob.size, blob.size
-        session.flush()
-    return upload
+    if upload.sha256:
+        return Blob(upload.sha256, upload.size)
+    return _uploads().resume(upload.token).finish()
 
 
-def receive(session: Session, project_id: int, user: User | None, filename: str, stream: BinaryIO) -> Upload:
-    """Store a file that came whole with a form.
+def note_stored(session: Session, token: str, blob: Blob) -> Upload:
+    """Note in an upload's row that the whole file is stored."""
+    row = repository.known_upload(session, token)
+    row.sha256, row.size, row.received = blob.sha256, blob.size, blob.size
+    session.flush()
+    return row
+
+
+def keep(filename: str, stream: BinaryIO) -> Blob:
+    """Store the content of a file that came whole; needs no transaction, and takes as long as the file is large.
 
     Raises:
-        FieldError: it is empty.
+        FieldError: it has no name, or is empty.
         TooLarge: it is larger than the installation allows.
+        StorageFull: no space is left.
     """
     name = _checked_name(filename)
     blob = get_blobs().put(stream, max_bytes=get_settings().max_upload_bytes)
     if blob.size == 0:
         raise FieldError("files", f"“{name}” is empty (0 bytes). Choose the file again.")
-    row = Upload(project_id=project_id, token=secrets.token_hex(16), filename=name, size=blob.size)
+    return blob
+
+
+def note(session: Session, project_id: int, user: User | None, filename: str, blob: Blob) -> Upload:
+    """Record a stored file as a finished upload.
+
+    Raises:
+        FieldError: it has no name.
+    """
+    row = Upload(project_id=project_id, token=secrets.token_hex(16), filename=_checked_name(filename), size=blob.size)
     row.received, row.sha256, row.created_by = blob.size, blob.sha256, user.id if user else None
     return repository.add_upload(session, row)
 

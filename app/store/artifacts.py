@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import NotFound
-from app.store.durable import discard, partial_path, storage_errors, sweep_partials, sync_file, sync_tree
+from app.store.cache import Cache
+from app.store.durable import discard, partial, partial_path, sweep_partials, sync_file, sync_tree
 from app.store.mirror import Mirror
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,200}")
@@ -51,8 +52,10 @@ class ArtifactStore:
     folder is uploaded before its marker. A second writer of the same key loses silently.
     """
 
-    def __init__(self, root: str, cache: Path) -> None:
+    def __init__(self, root: str, cache: Path, limited: Cache | None = None) -> None:
+        """`limited` keeps the cache of a remote store within its limit."""
         self._root, self._mirror = local_folder(root, cache)
+        self._cache = limited if self._mirror else None
 
     def has(self, key: str) -> bool:
         """Whether the whole artifact is there."""
@@ -66,13 +69,16 @@ class ArtifactStore:
             StorageFull: the cache has no space.
         """
         path = self._path(key)
-        if path.is_dir():
+        if self._cache.has(path) if self._cache else path.is_dir():
             return path
         if not self._mirror or not self._mirror.has(key):
             raise NotFound(f"The stored result {key} is not there; run its stage again.")
-        with self._partial(key) as folder:
+        with partial(self._root, key) as folder:
+            folder.mkdir()
             self._mirror.download(key, folder)
             self._publish(folder, path)
+        if self._cache:
+            self._cache.trim_soon()
         return path
 
     def names(self, key: str) -> frozenset[str]:
@@ -103,7 +109,8 @@ class ArtifactStore:
             StorageFull: no space is left; nothing was published.
         """
         path = self._path(key)
-        with self._partial(key) as folder:
+        with partial(self._root, key) as folder:
+            folder.mkdir()
             yield folder
             sync_tree(folder)
             if self._mirror:
@@ -133,16 +140,6 @@ class ArtifactStore:
 
     def _path(self, key: str) -> Path:
         return self._root / _checked(key)[-2:] / key
-
-    @contextmanager
-    def _partial(self, key: str) -> Iterator[Path]:
-        with storage_errors():
-            folder = partial_path(self._root, key)
-            try:
-                folder.mkdir()
-                yield folder
-            finally:
-                discard(folder)
 
     def _publish(self, folder: Path, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

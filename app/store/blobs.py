@@ -6,15 +6,15 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from app.errors import NotFound, TooLarge, UserError
 from app.store.artifacts import local_folder
-from app.store.durable import discard, partial_path, storage_errors, sweep_partials, sync_file
+from app.store.cache import Cache
+from app.store.durable import partial, sweep_partials, sync_file
 
 CHUNK_BYTES = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -32,8 +32,10 @@ class Blob:
 class BlobStore:
     """Content-addressed files at a local path or an fsspec URL with a local cache; equal contents are stored once."""
 
-    def __init__(self, root: str, cache: Path) -> None:
+    def __init__(self, root: str, cache: Path, limited: Cache | None = None) -> None:
+        """`limited` keeps the cache of a remote store within its limit."""
         self._root, self._mirror = local_folder(root, cache)
+        self._cache = limited if self._mirror else None
 
     def put(
         self,
@@ -49,7 +51,7 @@ class BlobStore:
             TooLarge: the stream is longer than `max_bytes`.
             StorageFull: no space is left; nothing was stored.
         """
-        with self._partial() as path:
+        with partial(self._root, _NAME) as path:
             blob = _write_hashed(path, _chunks(chunks), max_bytes)
             _require_hash(blob, expected_sha256)
             self._publish(path, blob.sha256)
@@ -65,9 +67,9 @@ class BlobStore:
             if move:
                 path.unlink()
             return blob
-        with self._partial() as partial:
-            (shutil.move if move else shutil.copyfile)(path, partial)
-            self._publish(partial, blob.sha256)
+        with partial(self._root, _NAME) as copy:
+            (shutil.move if move else shutil.copyfile)(path, copy)
+            self._publish(copy, blob.sha256)
         return blob
 
     def has(self, sha256: str) -> bool:
@@ -83,14 +85,16 @@ class BlobStore:
             StorageFull: the cache has no space.
         """
         path = self._path(sha256)
-        if path.is_file():
+        if self._cache.has(path) if self._cache else path.is_file():
             return path
         if not self._mirror or not self._mirror.has(sha256):
             raise NotFound(f"The stored file {sha256} is not there.")
-        with self._partial() as folder:
+        with partial(self._root, _NAME) as folder:
             folder.mkdir()
             self._mirror.download(sha256, folder)
             _replace(folder / _NAME, path)
+        if self._cache:
+            self._cache.trim_soon()
         return path
 
     def open(self, sha256: str) -> BinaryIO:
@@ -127,20 +131,11 @@ class BlobStore:
             raise ValueError(f"{sha256!r} is no SHA-256: 64 hex digits.")
         return self._root / sha256[-2:] / sha256
 
-    @contextmanager
-    def _partial(self) -> Iterator[Path]:
-        with storage_errors():
-            path = partial_path(self._root, _NAME)
-            try:
-                yield path
-            finally:
-                discard(path)
-
-    def _publish(self, partial: Path, sha256: str) -> None:
-        sync_file(partial)
+    def _publish(self, path: Path, sha256: str) -> None:
+        sync_file(path)
         if self._mirror:
-            self._mirror.upload(sha256, {_NAME: partial})
-        _replace(partial, self._path(sha256))
+            self._mirror.upload(sha256, {_NAME: path})
+        _replace(path, self._path(sha256))
 
 
 def hash_file(path: Path) -> Blob:

@@ -89,6 +89,21 @@ def partial_path(root: Path, stem: str) -> Path:
     return folder / f"{stem}.{uuid.uuid4().hex}"
 
 
+@contextmanager
+def partial(root: Path, stem: str) -> Iterator[Path]:
+    """Yield a `partial_path`; what still lies there at the end, published or not, is dropped.
+
+    Raises:
+        StorageFull: no space is left.
+    """
+    with storage_errors():
+        path = partial_path(root, stem)
+        try:
+            yield path
+        finally:
+            discard(path)
+
+
 def discard(path: Path) -> None:
     """Remove a file or a folder, whether or not it is still there."""
     if path.is_dir() and not path.is_symlink():

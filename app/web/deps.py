@@ -14,6 +14,7 @@ from starlette.datastructures import FormData
 from app.errors import Forbidden, NotFound, Unauthenticated
 from app.services import accounts
 from app.services.projects import RANK
+from app.store.durable import storage_errors
 from app.store.models import (
     AuditRun,
     Dataset,
@@ -61,16 +62,19 @@ class Signed:
     by_token: bool
 
 
-def signed_in(request: Request, session: Db) -> Signed:
+def signed_in(request: Request) -> Signed:
     """Return who asks, by bearer token or session cookie.
+
+    Looks in a session of its own: a form is received before the request's transaction begins, however slow its sender.
 
     Raises:
         Unauthenticated: nobody is signed in; a page sends them to the sign-in form.
     """
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return Signed(_bearer(request, session, bearer.strip()), by_token=True)
-    found = accounts.session_of(session, request.cookies.get(SESSION_COOKIE, ""))
+        return Signed(_bearer(bearer.strip()), by_token=True)
+    with reading() as session:
+        found = accounts.session_of(session, request.cookies.get(SESSION_COOKIE, ""))
     if found is None:
         raise Unauthenticated("Sign in first.")
     request.state.user = Person(found.user.id, found.user.name, found.user.email)
@@ -78,22 +82,25 @@ def signed_in(request: Request, session: Db) -> Signed:
     return Signed(found.user, by_token=False)
 
 
-def _bearer(request: Request, session: Session, given: str) -> User:
-    found = accounts.token_of(session, given)
+def _bearer(given: str) -> User:
+    with reading() as session:
+        found = accounts.token_of(session, given)
     if found is None:
         raise Unauthenticated("This API token is unknown or revoked. Make a new one on your account page.")
     if accounts.stale(found.token):
-        if request.method in _SAFE:
-            with transaction() as writing:
-                accounts.touch(writing, found.token.id)
-        else:
-            accounts.touch(session, found.token.id)
+        with transaction() as writing:
+            accounts.touch(writing, found.token.id)
     return found.user
 
 
 async def sent_form(request: Request) -> FormData:
-    """Return the form of an HTML request; large files are spooled to disk, never held in memory."""
-    return await request.form(max_files=1_000, max_fields=5_000)
+    """Return the form of an HTML request; large files are spooled to disk, never held in memory.
+
+    Raises:
+        StorageFull: there is no space for them.
+    """
+    with storage_errors():
+        return await request.form(max_files=1_000, max_fields=5_000)
 
 
 SentForm = Annotated[FormData, Depends(sent_form)]
@@ -146,8 +153,11 @@ class Access:
     """
 
     def __init__(self, session: Session, me: Signed) -> None:
+        user = session.get(User, me.user.id)
+        if user is None:
+            raise Unauthenticated("Sign in first.")
         self.session = session
-        self.user = me.user
+        self.user = user
         self.by_token = me.by_token
 
     def project(self, project_id: int, role: Role = "viewer") -> Project:
@@ -232,6 +242,19 @@ def access(session: Db, me: Me) -> Access:
 
 
 ProjectAccess = Annotated[Access, Depends(access)]
+
+
+def looking(me: Me) -> Iterator[Access]:
+    """Yield the signed-in person's access for reading, whatever the method of the request.
+
+    For endpoints that take in files: those open a short transaction of their own once the bytes are stored, since on
+    SQLite a transaction keeps all other writers waiting.
+    """
+    with reading() as session:
+        yield Access(session, me)
+
+
+Looking = Annotated[Access, Depends(looking, scope="function")]
 
 
 def etag(*parts: object) -> str:

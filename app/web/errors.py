@@ -12,7 +12,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from markupsafe import escape
 from starlette.exceptions import HTTPException
 
-from app.errors import FaultlineError, FieldError, Unauthenticated
+from app.errors import FaultlineError, FieldError, StorageFull, Unauthenticated
+from app.store.durable import NO_SPACE, is_full
 from app.web.templating import render, url
 from app.web.twins import API
 
@@ -93,6 +94,8 @@ def _on_http(request: Request, error: Exception) -> Response:
 
 
 def _on_bug(request: Request, error: Exception) -> Response:
+    if isinstance(error, OSError) and is_full(error):
+        return answer(request, StorageFull.status, NO_SPACE)
     reference = secrets.token_hex(4)
     log.error("Unexpected error %s on %s", reference, request.url.path, exc_info=error)
     message = f"This is a defect of Faultline, not of your input. The server's log has it under {reference}."

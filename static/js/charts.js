@@ -13,6 +13,8 @@ const CONFIG = { displayModeBar: false, displaylogo: false, responsive: true, sc
 // A finger scrolls the page until somebody says that it selects; a wheel zooms only with Ctrl or ⌘.
 export const touch = matchMedia("(pointer: coarse)").matches;
 
+const FINGER = 24;
+
 let bundle;
 
 export function plotly() {
@@ -152,6 +154,26 @@ export class PointChart {
 
   on(name, listener) {
     this.stage.on(name, listener);
+  }
+
+  // While a finger scrolls the page the chart takes no drags, so a tap finds its point here.
+  onTap(listener) {
+    this.stage.addEventListener("click", (event) => {
+      const i = this.stage.classList.contains("plot-scrolls") ? this.nearest(event) : -1;
+      if (i >= 0) listener(i);
+    });
+  }
+
+  nearest(event) {
+    const { xaxis, yaxis } = this.stage._fullLayout;
+    const box = this.stage.getBoundingClientRect();
+    const [x, y] = [event.clientX - box.left - xaxis._offset, event.clientY - box.top - yaxis._offset];
+    let [best, least] = [-1, FINGER ** 2];
+    for (const i of this.members.flatMap((members) => [...members])) {
+      const away = (xaxis.l2p(this.points.x[i]) - x) ** 2 + (yaxis.l2p(this.points.y[i]) - y) ** 2;
+      if (away < least) [best, least] = [i, away];
+    }
+    return best;
   }
 
   // The point behind a mark of Plotly's.

@@ -68,6 +68,7 @@ function listen(state) {
   chart.on("plotly_unhover", () => tip.hide());
   chart.on("plotly_selecting", () => tip.hide());
   chart.on("plotly_click", ({ points: [mark] }) => location.assign(form.dataset.images + points.row[chart.index(mark)]));
+  chart.onTap((i) => location.assign(form.dataset.images + points.row[i]));
   chart.on("plotly_deselect", () => pick(state, []));
   chart.on("plotly_selected", (selection) => {
     if (!selection) return;

@@ -28,6 +28,7 @@ async function draw(stage) {
   });
   chart.on("plotly_unhover", () => tip.hide());
   chart.on("plotly_click", ({ points: [mark] }) => location.assign(stage.dataset.images + points.row[chart.index(mark)]));
+  chart.onTap((i) => location.assign(stage.dataset.images + points.row[i]));
   describe(chart, points);
   plot.addEventListener("themed", () => describe(chart, points));
 }

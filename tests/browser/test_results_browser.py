@@ -71,7 +71,7 @@ def test_a_drag_that_surrounds_nothing_says_so(drawn_map: Any) -> None:
     page = drawn_map
     page.check("[name=drag][value=box]")
     box = page.locator("[data-map-plot]").bounding_box()
-    drag_around(page, box, [(0.01, 0.01), (0.03, 0.03)])
+    drag_around(page, box, [(0.01, 0.01), (0.06, 0.06)])
     page.locator("[data-map-picked]", has_text="Nothing was picked").wait_for()
 
 

@@ -12,6 +12,7 @@ from app.store.models import AuditRun, Membership, ModelVersion, Verdict
 from app.store.models.base import utcnow
 from app.store.places import get_artifacts, get_blobs
 from app.store.repositories import registry
+from app.store.repositories.findings import SUBJECT
 from app.store.session import reading, transaction
 from tests.factories import People, Signed, create_dataset, create_run, create_slice, create_stage, create_version
 from tests.results_fixture import Built, build
@@ -272,7 +273,7 @@ def test_confirmed_slices_wait_on_home_until_somebody_judges(client: TestClient,
     ]
     with transaction() as session:
         session.add(
-            Verdict(subject_type="slice", subject_id=slices[0].id, user_id=people.ids["owner"], verdict="accept")
+            Verdict(subject_type=SUBJECT, subject_id=slices[0].id, user_id=people.ids["owner"], verdict="accept")
         )
     assert viewer.get("/api/v1/home").json()["waiting"][0]["text"].startswith("1 confirmed slice has")
     assert people.sign_in(client, "outsider").get("/api/v1/home").json()["waiting"] == []

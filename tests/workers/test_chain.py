@@ -73,6 +73,8 @@ def test_data_set_is_imported(chain: Finished) -> None:
 def test_model_is_checked(chain: Finished) -> None:
     assert (chain.version.status, chain.version.error) == ("succeeded", "")
     assert chain.version.inspection["format"] == "safetensors"
+    for walls in (chain.version.inspection["containment"], chain.version.smoke["containment"]):
+        assert set(walls) >= {"files", "network", "processes", "user"}
     assert chain.version.smoke["output_shape"][1] == 3
     assert chain.version.smoke["accuracy"]["n"] == 18
     assert len(chain.version.model_hash) == 64

@@ -37,4 +37,5 @@ def test_a_network_that_never_ends_is_stopped(home: Path, monkeypatch: pytest.Mo
     with reading() as session:
         version = session.get_one(ModelVersion, made)
     assert version.status == "failed"
-    assert version.error == "It did not finish within 8 s and was stopped."
+    assert version.error.startswith("The network did not finish its first images within 8 s and was stopped.")
+    assert "FAULTLINE_SMOKE_SECONDS" in version.error

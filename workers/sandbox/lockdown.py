@@ -10,10 +10,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from workers.sandbox import landlock, libc, seccomp
+from workers.sandbox import landlock, libc, mounts, seccomp
 
 _SYSTEM = ("/usr", "/lib", "/lib64", "/opt/rocm", "/proc", "/sys/devices", "/sys/fs/cgroup", "/sys/class")
 _SETTINGS = ("/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/nsswitch.conf", "/etc/passwd")
+_OPEN = "not restricted"
 _STREAMS = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 
@@ -30,15 +31,18 @@ def lock_down(
     `user` is the numeric id to become (None: stay). Must run while the process has one thread.
     """
     measures = {"environment": "clean: nothing of the worker's environment is inherited"}
+    files = _needed(readable), _devices(accelerator=accelerator)
+    # A root of its own comes first: in a user namespace it also gives the right to an empty network.
+    enclosed = "" if landlock.abi() > 0 else _enclose(folder, *files)
     measures["network"] = _leave_network()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    measures["user"] = _become(user, keep_reading=landlock.abi() > 0)
+    measures["user"] = _become(user, keep_reading=not enclosed.startswith(_OPEN))
     # Changing the user clears the parent-death signal, so this order.
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
     _bound(bounds, own_user=user is not None and os.getuid() == user)
     libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
-    measures["files"] = _restrict_files(folder, readable, accelerator=accelerator)
+    measures["files"] = enclosed or _restrict_files(folder, *files)
     measures |= _filter_calls(measures["network"], accelerator=accelerator)
     return measures
 
@@ -52,7 +56,7 @@ def _leave_network() -> str:
 
 
 def _become(user: int | None, *, keep_reading: bool) -> str:
-    """Become `user`; with `keep_reading`, file modes do not bar reading, since Landlock does."""
+    """Become `user`; with `keep_reading`, file modes do not bar reading, since other walls do."""
     if user is None:
         libc.keep_capabilities()
         return f"same user as the worker (uid {os.getuid()})"
@@ -82,27 +86,36 @@ def _bound(bounds: Mapping[str, int], *, own_user: bool) -> None:
         resource.setrlimit(kind, (bound, bound))
 
 
-def _restrict_files(folder: Path, readable: Sequence[Path], *, accelerator: bool) -> str:
+def _needed(readable: Sequence[Path]) -> list[Path]:
+    """What the child may read."""
     code = Path(__file__).resolve().parents[2]
-    read: list[str | Path] = [
-        *_SYSTEM,
-        *_SETTINGS,
-        sys.prefix,
-        sys.base_prefix,
-        code / "app",
-        code / "workers",
-        *readable,
-    ]
-    rules = [(Path(path), landlock.READ) for path in read]
-    rules += [(Path(path), landlock.DEVICE) for path in _STREAMS]
-    rules.append((folder, landlock.WRITE))
+    system = [Path(path) for path in (*_SYSTEM, *_SETTINGS, sys.prefix, sys.base_prefix)]
+    return [*system, code / "app", code / "workers", *readable]
+
+
+def _devices(*, accelerator: bool) -> list[Path]:
+    """What the child may read, write and control."""
+    found = [Path(path) for path in _STREAMS]
     if accelerator:
-        rules += [(path, landlock.DEVICE) for path in Path("/dev").glob("nvidia*")]
-        rules += [(path, landlock.DEVICE) for path in (Path("/dev/kfd"), Path("/dev/dri"))]
+        found += [*Path("/dev").glob("nvidia*"), Path("/dev/kfd"), Path("/dev/dri")]
+    return found
+
+
+def _enclose(folder: Path, readable: Sequence[Path], devices: Sequence[Path]) -> str:
+    try:
+        return mounts.enclose(folder, readable, devices)
+    except OSError as error:
+        return f"{_OPEN} (no Landlock; no mount namespace either: {error})"
+
+
+def _restrict_files(folder: Path, readable: Sequence[Path], devices: Sequence[Path]) -> str:
+    rules = [(path, landlock.READ) for path in readable]
+    rules += [(path, landlock.DEVICE) for path in devices]
+    rules.append((folder, landlock.WRITE))
     try:
         return f"Landlock (version {landlock.restrict(rules)})"
     except OSError as error:
-        return f"not restricted ({error})"
+        return f"{_OPEN} ({error})"
 
 
 def _filter_calls(network: str, *, accelerator: bool) -> dict[str, str]:

@@ -14,6 +14,7 @@ from app.errors import NotFound, UserError
 from app.numerics.online_fdr import online_adjusted_p_values
 from app.services import ask
 from app.store.artifacts import artifact_key
+from app.store.models import Query
 from app.store.places import get_artifacts
 from app.store.repositories import subjects
 from app.store.session import reading, transaction
@@ -29,7 +30,7 @@ _OPEN_RUNS = 4
 def run(work: Work) -> dict[str, Any]:
     """Answer the question and store the answer; a p-value takes the next place in the run's sequence of tests."""
     with reading() as session:
-        query = subjects.query(session, work.job.id)
+        query = subjects.existing(session, Query, work.job.id)
     if query.result:
         # A worker that was killed right after its answer would otherwise spend a second test on it.
         return {}

@@ -18,7 +18,7 @@ from app.store.places import get_artifacts, get_blobs
 from app.store.repositories import subjects
 from app.store.session import reading, transaction
 from workers import warm
-from workers.sandbox import Sandbox, load_array
+from workers.sandbox import Sandbox, SandboxTimeout, load_array
 from workers.work import Work
 
 INSPECT = "app.loaders.models.inspect:inspect_file"
@@ -44,12 +44,13 @@ def inspect(work: Work) -> dict[str, Any]:
     try:
         payload = {"file": str(file), "architecture": _named(version)}
         # A network may run here already, to see what it returns; it may also never end.
-        answer = child.request(INSPECT, payload, timeout=get_settings().smoke_seconds, should_stop=work.stopped)
+        answer = _ask(work, child, INSPECT, payload)
+        walls = dict(child.measures)
     finally:
         warm.drop(child)
     inspection = Inspection.model_validate(answer)
     spec = _completed(version, inspection)
-    _write(work, checkpoints, spec, {"inspection": inspection.model_dump(mode="json")})
+    _write(work, checkpoints, spec, {"inspection": inspection.model_dump(mode="json") | {"containment": walls}})
     for warning in inspection.warnings:
         work.log(warning, "warning")
     work.end()
@@ -81,10 +82,21 @@ def _run(work: Work, checkpoint: Checkpoint, version: ModelVersion, sample: Samp
         payload |= {"max_pixels": get_settings().max_pixels, "claimed_accuracy": version.claim.get("accuracy")}
         if sample:
             payload |= _pack(child, sample)
-        seconds = get_settings().smoke_seconds
-        return child.request(SMOKE, payload, timeout=seconds, should_stop=work.stopped)
+        report = _ask(work, child, SMOKE, payload)
+        return report | {"containment": dict(child.measures)}
     finally:
         warm.drop(child)
+
+
+def _ask(work: Work, child: Sandbox, function: str, payload: dict[str, Any]) -> dict[str, Any]:
+    seconds = get_settings().smoke_seconds
+    try:
+        return child.request(function, payload, timeout=seconds, should_stop=work.stopped)
+    except SandboxTimeout as error:
+        raise UserError(
+            f"The network did not finish its first images within {seconds:g} s and was stopped. Does it end for every "
+            "input? If it is only slow, an administrator can give it more time (FAULTLINE_SMOKE_SECONDS)."
+        ) from error
 
 
 def _keep_ids(work: Work, checkpoint: Checkpoint, spec: ModelSpec) -> None:
@@ -128,7 +140,7 @@ def _sample(version: ModelVersion) -> Sample | None:
     if wanted is None:
         return None
     with reading() as session:
-        dataset, splits = subjects.dataset(session, wanted), subjects.splits(session, wanted)
+        dataset, splits = subjects.existing(session, Dataset, wanted), subjects.splits(session, wanted)
     split = _split(splits, version.claim.get("split", ""))
     if dataset.status != "succeeded" or split is None:
         return None
@@ -175,7 +187,8 @@ def _settled(version: ModelVersion, spec: ModelSpec, report: dict[str, Any], sam
 
 def _load(work: Work) -> tuple[ModelVersion, list[Checkpoint]]:
     with reading() as session:
-        version, checkpoints = subjects.version(session, work.job.id), subjects.checkpoints(session, work.job.id)
+        version = subjects.existing(session, ModelVersion, work.job.id)
+        checkpoints = subjects.checkpoints(session, version.id)
     if not checkpoints:
         raise UserError("The model version has no file; upload one.")
     return version, checkpoints

@@ -17,7 +17,7 @@ from app.services import keys
 from app.settings import get_settings
 from app.store.artifacts import artifact_key
 from app.store.blobs import hash_file
-from app.store.models import Dataset, DatasetSplit
+from app.store.models import Dataset, DatasetSplit, Upload
 from app.store.places import get_artifacts, get_blobs
 from app.store.repositories import jobs, subjects
 from app.store.session import reading, transaction
@@ -32,7 +32,7 @@ INGEST = "app.loaders.datasets.ingest:ingest"
 def run(work: Work) -> dict[str, Any]:
     """Write the data set's artifact, its row and its splits."""
     with reading() as session:
-        dataset = subjects.dataset(session, work.job.id)
+        dataset = subjects.existing(session, Dataset, work.job.id)
     work.begin(total=0)
     fetched = get_settings().home / "fetch" / str(work.job.id)
     try:
@@ -135,7 +135,7 @@ def _sources(dataset: Dataset, fetched: Path) -> tuple[list[Source], list[Path]]
 
 def _uploaded(upload_id: int) -> Source:
     with reading() as session:
-        upload = subjects.upload(session, upload_id)
+        upload = subjects.existing(session, Upload, upload_id)
     if not upload.sha256:
         raise UserError(f"The upload of “{upload.filename}” is not complete; send the rest of it.")
     return Source(path=str(get_blobs().local(upload.sha256)), name=upload.filename)

@@ -26,7 +26,7 @@ AUDIT = AuditKind(
     stages=(
         StageSpec("slices", "Find slices", 2, "app.audits.slices.compute:find"),
         StageSpec("trust", "Calibrate on planted slices", 2, "app.audits.slices.trust:trust", ("slices",)),
-        StageSpec("captions", "Describe slices", 3, "app.audits.slices.describe:describe", ("slices", "trust")),
+        StageSpec("captions", "Describe slices", 4, "app.audits.slices.describe:describe", ("slices", "trust")),
         StageSpec("map", "Draw the map", 2, "app.audits.slices.map:draw", ("slices",)),
     ),
     panels=panels,

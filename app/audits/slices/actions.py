@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from app.audits.base import ActionResult, Inputs
-from app.audits.slices.caption import Captioner
+from app.audits.slices.caption_bank import sentence_move
 from app.audits.slices.measure import Candidate, measure, rate
 from app.audits.slices.rows import Ints, Rows, load
 from app.audits.slices.schema import (
@@ -119,8 +119,7 @@ def _known(rows: Rows, positions: Sequence[int]) -> Ints:
 def _sentence_move(inputs: Inputs, rows: Rows, payload: HypothesisPayload) -> Tensor:
     if inputs.encode_text is None:
         raise ValueError("This run's encoder reads no text. Pick images instead of writing a sentence.")
-    captioner = Captioner(rows, inputs.params, inputs.encode_text, inputs.encoder_words)
-    return captioner.move(payload.sentence.strip(), payload.class_index)
+    return sentence_move(rows, inputs.params, inputs.encode_text, payload.sentence.strip(), payload.class_index)
 
 
 def _picked_move(rows: Rows, pool: Ints, picked: Ints) -> Tensor:

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.audits.slices.caption_bank import make_bank, plain_caption
+from app.audits.slices.caption_bank import make_bank
 from app.audits.slices.grounding import LEAD, Encode, grounded, sample_rows
 from app.audits.slices.measure import rate
 from app.audits.slices.rows import Bools, Ints, Rows
 from app.audits.slices.schema import CaptionScore, Params, Rate
-from app.audits.slices.vocabulary import DEFAULT_NOUN, plain_noun, words
+from app.audits.slices.vocabulary import plain_noun, words
 from app.numerics.caption_choice import caption_evidence, group_direction
-from app.numerics.captions import CaptionText, caption_scores, displacements, fill, names_label, top_matches
+from app.numerics.captions import CaptionText, caption_scores, fill, top_matches
 
 TOP_K = (20, 50, 100)
 MOST_PER_WORD = 3
@@ -75,13 +75,6 @@ class Captioner:
             return ""
         text = captions[0].text.removeprefix(LEAD)
         return text[:1].upper() + text[1:]
-
-    def move(self, sentence: str, class_index: int | None) -> Tensor:
-        """Return where a sentence moves, compared with a plain picture: float32 [d]."""
-        name = "" if class_index is None else self._rows.classes[class_index]
-        noun = plain_noun(name) if name and names_label(sentence, [name]) else DEFAULT_NOUN
-        text = torch.from_numpy(self._encode([sentence, plain_caption(self._params.caption_templates, noun)]))
-        return displacements(text[:1], text[1], self._rows.std)[0]
 
     def _groups(self, members: Ints, class_index: int, failing: bool) -> tuple[Ints, Tensor]:
         """Fit rows of the class, and which of them the words have to tell: bool [n]."""

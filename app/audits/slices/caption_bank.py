@@ -10,9 +10,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from app.audits.slices.grounding import LEAD, Encode
-from app.audits.slices.vocabulary import DEFAULT_NOUN, Words
+from app.audits.slices.rows import Rows
+from app.audits.slices.schema import Params
+from app.audits.slices.vocabulary import DEFAULT_NOUN, Words, plain_noun
 from app.numerics.caption_choice import composed_moves
-from app.numerics.captions import CaptionText, caption_bank, displacements, fill
+from app.numerics.captions import CaptionText, caption_bank, displacements, fill, names_label
 
 SLOT = "{noun}"
 
@@ -49,6 +51,14 @@ def make_bank(words: Words, templates: Sequence[str], encode: Encode, std: Tenso
 def plain_caption(templates: Sequence[str], noun: str) -> str:
     """The sentence that says no more than the noun, with which captions are compared."""
     return fill(templates[0] if templates else LEAD + "a {noun}", noun)
+
+
+def sentence_move(rows: Rows, params: Params, encode: Encode, sentence: str, class_index: int | None) -> Tensor:
+    """Return where an analyst's sentence moves, compared with a plain picture: float32 [d]; encodes these two alone."""
+    name = "" if class_index is None else rows.classes[class_index]
+    noun = plain_noun(name) if name and names_label(sentence, [name]) else DEFAULT_NOUN
+    text = torch.from_numpy(encode([sentence, plain_caption(params.caption_templates, noun)]))
+    return displacements(text[:1], text[1], rows.std)[0]
 
 
 def _by_word(captions: Sequence[CaptionText], moves: Tensor) -> tuple[dict[str, int], Tensor]:

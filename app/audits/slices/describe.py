@@ -16,6 +16,7 @@ from app.audits.slices.compute import read_candidates
 from app.audits.slices.ranking import Measured, behind, mark_same, ranked
 from app.audits.slices.rows import Rows, load
 from app.audits.slices.schema import ClassSummary, MethodSummary, Params
+from app.audits.slices.untitled import Untitled
 
 PER_SLICE = 8
 PER_CLASS = 4
@@ -56,11 +57,12 @@ def _findings(inputs: Inputs, rows: Rows, folder: Path, captioner: Captioner | N
     last = behind(_calibration(inputs))
     mark_same([found[i] for i in ranked(found, last)], inputs.params.methods, last, names)
     explain = Explainer(inputs, rows, folder)
-    drafts = []
+    drafts, untitled = [], Untitled(rows.classes)
     for rank, i in enumerate(ranked(found, last)):
         if found[i].confirmed:
             found[i].metrics.causes = explain.causes(i, found[i])
-        drafts.append(_draft(rank, names[found[i].key], found[i]))
+        title = names[found[i].key] or untitled.name(found[i].class_index, found[i].metrics)
+        drafts.append(_draft(rank, title, found[i]))
     return drafts
 
 
@@ -91,7 +93,7 @@ def _draft(rank: int, title: str, found: Measured) -> FindingDraft:
         subject="slice",
         key=found.key,
         method=found.method,
-        title=title or f"Unnamed group {rank + 1}",
+        title=title,
         evidence="confirmed" if found.confirmed else "insufficient",
         metrics=found.metrics.model_dump(mode="json"),
         class_index=found.class_index,

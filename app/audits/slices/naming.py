@@ -45,7 +45,7 @@ def _word_for(predicate: Predicate, class_name: str, facets: Mapping[str, Sequen
     column = [piece for piece in _pieces(predicate.column) if piece not in _SUBJECT | {*_pieces(class_name)}]
     for facet, words in facets.items():
         if column == _pieces(facet):
-            said = (word for word in words if _meaning(word) == _meaning(predicate.value))
+            said = (word for word in words if _meaning(word, column) == _meaning(predicate.value, column))
             return facet, next(said, "")
     return "", ""
 
@@ -54,6 +54,6 @@ def _pieces(text: str) -> list[str]:
     return [_SPELT.get(piece, piece) for piece in _PIECES.findall(text.casefold())]
 
 
-def _meaning(text: str) -> list[str]:
+def _meaning(text: str, facet: Sequence[str]) -> list[str]:
     pieces = _pieces(text)
-    return [piece for piece in pieces if piece not in _LITTLE] or pieces
+    return [piece for piece in pieces if piece not in _LITTLE and piece not in facet] or pieces

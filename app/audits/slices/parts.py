@@ -15,7 +15,7 @@ MOST_PARTS = 4
 LEAST_FIT = 3
 """Fit rows that each part must hold."""
 MOST_TRAINED = 5_000
-SHOWN = 8
+SHOWN = 10
 
 
 def parts(inputs: Inputs, payload: PartsPayload) -> ActionResult:

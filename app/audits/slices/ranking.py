@@ -11,7 +11,9 @@ from app.audits.slices.rows import Ints
 from app.audits.slices.schema import MethodSummary, SliceMetrics
 
 SAME = 0.5
-"""Share of the larger one's rows that two slices have in common when they are the same; of one name, of the smaller."""
+"""Share of the larger one's rows that two slices have in common when they are the same."""
+PART = 0.8
+"""Share of a slice's rows in another one of which it is a part."""
 BASELINE = "confidence"
 
 
@@ -56,14 +58,16 @@ def mark_same(
 ) -> None:
     """Note in the metrics of each the slice of its class that it repeats.
 
-    Of two that are the same, the one whose method comes first in `methods` is kept, so that a direction, which has
-    pictures and words, stands before the metadata that it follows; within a method, the one in front.
+    It repeats another that holds much the same rows, that has the same name, or of which it is a part that fails no
+    more surely than the whole. Of two that are the same, the one whose method comes first in `methods` is kept, so that
+    a direction, which has pictures and words, stands before the metadata that it follows; within a method, the one in
+    front.
 
     Args:
         found: candidates, the better ones in front.
         methods: in the order of preference.
         last: methods that trail.
-        names: key → name, where it has one; the same name for much the same rows is said once.
+        names: key → name, where it has one.
     """
     kept: dict[int, list[Measured]] = {}
     preferred = {method: i for i, method in enumerate(methods)}
@@ -80,7 +84,9 @@ def mark_same(
 
 
 def _repeats(mine: Measured, other: Measured, called: Mapping[str, str]) -> bool:
+    if mine.key in called and called[mine.key] == called.get(other.key):
+        return True
     common = len(np.intersect1d(mine.rows, other.rows, assume_unique=True))
-    one_name = mine.key in called and called[mine.key] == called.get(other.key)
-    whole = (min if one_name else max)(len(mine.rows), len(other.rows))
-    return common >= SAME * max(whole, 1)
+    is_part = common >= PART * max(len(mine.rows), 1)
+    same = common >= SAME * max(len(mine.rows), len(other.rows), 1)
+    return same or (is_part and mine.metrics.errors.low <= other.metrics.errors.value)

@@ -102,7 +102,12 @@ def prepare(inputs: Inputs) -> Rows:
 
 
 def load(inputs: Inputs, folder: Path) -> Rows:
-    """Read back what the stage `slices` prepared."""
+    """Read back what the stage `slices` prepared in `folder`; arrays stay memory-mapped.
+
+    Raises:
+        ValueError: the run has no embeddings.
+        FileNotFoundError: the stage did not prepare anything.
+    """
     if inputs.audited.embeddings is None:
         raise ValueError("the slices kind needs embeddings")
     saved = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _SAVED}

@@ -104,7 +104,7 @@ class SliceMetrics(BaseModel):
     size: int = Field(description="Rows in the slice, fit and confirm.")
     missing: str = Field("", description="What would be enough evidence, when there is not enough.")
     mistaken_for: list[MistakenFor] = []
-    same_as: str = Field("", description="Key of a better-ranked slice that holds at least half of its rows.")
+    same_as: str = Field("", description="Key of a slice that says the same: of its rows, of its name, or as a whole.")
     hard_rows: list[int] = Field(default=[], description="Confirm rows (positions in the split), hardest first.")
     easy_rows: list[int] = Field(default=[], description="Rows of the class on the easy side, easiest first.")
     captions: list[CaptionScore] = []

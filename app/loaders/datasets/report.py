@@ -113,50 +113,33 @@ def _are_positions(names: Sequence[str], count: int) -> bool:
 
 
 def _class_items(found: ClassComparison, model_count: int, by_position: bool) -> list[IntegrityItem]:
+    unmatched = _unmatched_items(found, model_count)
+    if by_position:
+        sentence = (
+            "The data set names its classes by number; they were matched to the model's classes by position, "
+            "counted from 0. Check that both use the same order."
+        )
+        return [*unmatched, _item("class_by_position", "warning", sentence, [], len(found.mapping))]
+    if unmatched or found.same_order:
+        return unmatched
+    sentence = "The data set and the model list the same classes in different orders; they are matched by name."
+    return [_item("class_order", "info", sentence, [], model_count)]
+
+
+def _unmatched_items(found: ClassComparison, model_count: int) -> list[IntegrityItem]:
     items = []
     if found.missing_in_model:
-        n, total = len(found.missing_in_model), len(found.mapping)
-        items.append(
-            _item(
-                "class_unknown_to_model",
-                "error",
-                f"{n:,} of the data set's {total:,} classes are unknown to the model; their rows cannot be scored. "
-                "Rename the classes, or give the model's class list.",
-                found.missing_in_model,
-            )
+        sentence = (
+            f"{len(found.missing_in_model):,} of the data set's {len(found.mapping):,} classes are unknown to the "
+            "model; their rows cannot be scored. Rename the classes, or give the model's class list."
         )
+        items.append(_item("class_unknown_to_model", "error", sentence, found.missing_in_model))
     if found.missing_in_dataset:
-        n = len(found.missing_in_dataset)
-        items.append(
-            _item(
-                "class_without_rows_in_dataset",
-                "warning",
-                f"{n:,} of the model's {model_count:,} classes do not occur in the data set; "
-                "nothing can be said about them.",
-                found.missing_in_dataset,
-            )
+        sentence = (
+            f"{len(found.missing_in_dataset):,} of the model's {model_count:,} classes do not occur in the data set; "
+            "nothing can be said about them."
         )
-    if by_position:
-        items.append(
-            _item(
-                "class_by_position",
-                "warning",
-                "The data set names its classes by number; they were matched to the model's classes by position, "
-                "counted from 0. Check that both use the same order.",
-                [],
-                len(found.mapping),
-            )
-        )
-    elif not found.same_order and not items:
-        items.append(
-            _item(
-                "class_order",
-                "info",
-                "The data set and the model list the same classes in different orders; they are matched by name.",
-                [],
-                model_count,
-            )
-        )
+        items.append(_item("class_without_rows_in_dataset", "warning", sentence, found.missing_in_dataset))
     return items
 
 

@@ -46,7 +46,10 @@ def find_scores(raw: Any, rows: int, classes: int | None = None) -> tuple[str, T
             "classes, return two."
         )
     if classes is not None and scores.shape[1] != classes:
-        raise BadOutput(f"The network has {scores.shape[1]} outputs, but {classes} classes are named.")
+        raise BadOutput(
+            f"The network has {scores.shape[1]} outputs, but {classes} classes are named. Name one class for each "
+            "output, in their order."
+        )
     return place, scores.float()
 
 
@@ -117,7 +120,7 @@ def _fits(tensor: Tensor, rows: int) -> bool:
 
 
 def _complaint(raw: Any, rows: int, places: list[str]) -> str:
-    wanted = f"one matrix of scores with a row for each of the {rows} images"
+    wanted = f"one matrix of scores with a row for each image ({rows} here)"
     if len(places) > 1:
         said = f"The network returns {_describe(raw)}: {len(places)} matrices that could be the class scores"
     else:

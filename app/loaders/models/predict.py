@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.loaders.decoding import Batch, pace
 from app.loaders.images import MAX_PIXELS
 from app.loaders.models.packed import PackedImages, prepared_batches
-from app.loaders.models.preprocess import to_input
+from app.loaders.models.preprocess import Inputs
 from app.loaders.models.runtime import LoadedModel, load_model
 from app.loaders.models.spec import ModelSpec
 
@@ -57,9 +57,10 @@ def predict_shard(payload: dict[str, Any], progress: Callable[[dict[str, Any]], 
     request.output.mkdir(parents=True, exist_ok=True)
     writer = _Writer(request.output, len(images))
     unreadable: dict[int, str] = {}
+    inputs = Inputs(request.spec.preprocessing)
     for batch in _batches(images, request, model):
         pixels = torch.from_numpy(batch.pixels).to(model.device)
-        writer.write(batch, *model.predict(to_input(pixels, request.spec.preprocessing)))
+        writer.write(batch, *model.predict(inputs.of(pixels)))
         unreadable |= batch.failures
         progress({"done": batch.start + len(batch.pixels), "total": len(images)})
     writer.close()

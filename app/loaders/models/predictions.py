@@ -12,7 +12,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.loaders.models.table import BadTable, Columns, read_columns, read_scores
+from app.loaders.models.table import BadTable, Columns, read_columns, read_scores, require_finite
 from app.store.durable import new_array
 
 _SUM_TOLERANCE = 0.01
@@ -131,8 +131,6 @@ class _Joined:
             self.array[:] = np.nan
         if scores.shape[1] != self.width or classes not in (0, self.width):
             raise BadTable(f"The table has {scores.shape[1]} numbers a row where {classes or self.width} are due.")
-        bad = ~np.isfinite(scores).all(1)
-        if bad.any():
-            raise BadTable(f"The example {ids[int(np.flatnonzero(bad)[0])]!r} has a score that is not a finite number.")
+        require_finite(ids, scores)
         sums = np.abs(scores.sum(1) - 1) < _SUM_TOLERANCE
         self.probabilities = self.probabilities and bool((scores >= 0).all() and sums.all())

@@ -20,13 +20,14 @@ def list_ids(payload: dict[str, Any], progress: Callable[[dict[str, Any]], None]
     the model's order. Progress: `done`. Returns `ids` (m).
 
     Raises:
-        UserError: not a table of predictions.
+        UserError: not a table of predictions, or one with NaN in it.
     """
-    from app.loaders.models.table import read_columns, read_scores  # noqa: PLC0415 - pyarrow, in the child only
+    from app.loaders.models.table import read_columns, read_scores, require_finite  # noqa: PLC0415 - pyarrow, in the child only
 
     file, output = Path(payload["file"]), Path(payload["output"])
     parts, columns = [np.empty(0, np.uint64)], read_columns(file, tuple(payload.get("classes", ())))
-    for ids, _ in read_scores(file, columns):
+    for ids, scores in read_scores(file, columns):
+        require_finite(ids, scores)
         parts.append(hashed(ids))
         progress({"done": sum(map(len, parts))})
     found = np.unique(np.concatenate(parts))

@@ -54,10 +54,28 @@ def _resized(image: Image.Image, steps: Preprocessing) -> Image.Image:
     return image
 
 
-def to_input(pixels: Tensor, steps: Preprocessing) -> Tensor:
+class Inputs:
+    """`to_input` into memory that is kept: fresh pages cost several times the arithmetic.
+
+    A batch holds until the next one is made.
+    """
+
+    def __init__(self, steps: Preprocessing) -> None:
+        self._steps = steps
+        self._kept: Tensor | None = None
+
+    def of(self, pixels: Tensor) -> Tensor:
+        """Return what `to_input` returns."""
+        if self._kept is None or len(self._kept) < len(pixels):
+            self._kept = torch.empty(pixels.shape, dtype=torch.float32, device=pixels.device)
+        return to_input(pixels, self._steps, self._kept[: len(pixels)])
+
+
+def to_input(pixels: Tensor, steps: Preprocessing, out: Tensor | None = None) -> Tensor:
     """Scale and normalise uint8 [n, height, width, channels] to float32 [n, channels, height, width].
 
-    The memory keeps the order of the pixels (channels last), which is also the faster one for convolutions.
+    The memory keeps the order of the pixels (channels last), which is also the faster one for convolutions; it is that
+    of `out`, float32 [n, height, width, channels], where that is given.
     """
     if steps.colour_order == "BGR" and steps.channels == 3:
         pixels = pixels.flip(3)
@@ -66,7 +84,7 @@ def to_input(pixels: Tensor, steps: Preprocessing) -> Tensor:
     width = pixels.shape[2]
     factor = (steps.scale / (255.0 * std)).float().repeat(width)
     offset = (mean / std).float().repeat(width)
-    batch = torch.empty(pixels.shape, dtype=torch.float32, device=pixels.device)
+    batch = torch.empty(pixels.shape, dtype=torch.float32, device=pixels.device) if out is None else out
     # A line of pixels at a time, since a broadcast over three colours is slow; image by image, which a cache holds.
     at_once = 1 if pixels.device.type == "cpu" else max(1, len(pixels))
     for image, target in zip(torch.split(pixels, at_once), torch.split(batch, at_once), strict=True):

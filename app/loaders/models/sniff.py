@@ -126,15 +126,16 @@ def _looks_like_onnx(head: bytes) -> bool:
 
 def _looks_like_old_pickle(head: bytes) -> bool:
     """Protocols 0 and 1 have no signature: read the opcodes, without running any, until STOP or some twenty."""
-    read = 0
+    read: list[str] = []
     try:
         for opcode, _, _ in pickletools.genops(head):
-            read += 1
+            read.append(opcode.name)
             if opcode.name == "STOP":
                 return True
     except (ValueError, UnicodeDecodeError):
         pass
-    return read >= _TEXT_PICKLE_OPCODES
+    # Most letters are opcodes, but words are no pickle: whatever holds other things begins with a mark.
+    return len(read) >= _TEXT_PICKLE_OPCODES and "MARK" in read
 
 
 def _looks_like_table(head: bytes) -> bool:

@@ -85,6 +85,18 @@ def read_scores(path: Path, columns: Columns) -> Iterator[tuple[list[str], NDArr
         yield ids.to_pylist(), _matrix(batch, columns)
 
 
+def require_finite(ids: list[str], scores: NDArray[np.float32]) -> None:
+    """Look whether all scores [n, C] are numbers.
+
+    Raises:
+        BadTable: one is NaN or infinite; the message names its example.
+    """
+    bad = ~np.isfinite(scores).all(1)
+    if bad.any():
+        name = ids[int(np.flatnonzero(bad)[0])]
+        raise BadTable(f"The example {name!r} has a score that is not a finite number. Give every class a number.")
+
+
 def _matrix(batch: pa.RecordBatch, columns: Columns) -> NDArray[np.float32]:
     if columns.as_list:
         lists = batch.column(columns.scores[0])

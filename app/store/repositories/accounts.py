@@ -37,6 +37,11 @@ def get(session: Session, user_id: int) -> User | None:
     return session.get(User, user_id)
 
 
+def everybody(session: Session) -> Sequence[User]:
+    """Return all accounts, oldest first."""
+    return session.scalars(select(User).order_by(User.id)).all()
+
+
 def first_admin(session: Session) -> User | None:
     """Return the oldest administrator."""
     return session.scalars(select(User).where(User.is_admin).order_by(User.id).limit(1)).first()

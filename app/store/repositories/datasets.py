@@ -70,6 +70,11 @@ def get_upload(session: Session, token: str) -> Upload | None:
     return session.scalar(select(Upload).where(Upload.token == token))
 
 
+def known_upload(session: Session, token: str) -> Upload:
+    """Return an upload that is known to be there."""
+    return session.scalars(select(Upload).where(Upload.token == token)).one()
+
+
 def add_upload(session: Session, upload: Upload) -> Upload:
     """Store a new upload and give it its id."""
     session.add(upload)

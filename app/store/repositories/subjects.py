@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.store.models import AuditRun, Checkpoint, Dataset, DatasetSplit, Finding, ModelVersion, Query, Upload
+from app.store.models import AuditRun, Checkpoint, Dataset, DatasetSplit, Finding, ModelVersion, Query
 from app.store.models.base import utcnow
 
 _T = TypeVar("_T")
@@ -31,9 +31,9 @@ def audited(session: Session, run_id: int) -> Audited:
     Raises:
         NotFound: one of them was deleted.
     """
-    run = _get(session, AuditRun, run_id)
-    dataset = _get(session, Dataset, run.dataset_id)
-    version = _get(session, ModelVersion, run.model_version_id)
+    run = existing(session, AuditRun, run_id)
+    dataset = existing(session, Dataset, run.dataset_id)
+    version = existing(session, ModelVersion, run.model_version_id)
     return Audited(run, dataset, splits(session, dataset.id), version, checkpoints(session, version.id))
 
 
@@ -49,40 +49,16 @@ def checkpoints(session: Session, version_id: int) -> list[Checkpoint]:
     return list(session.scalars(wanted.order_by(Checkpoint.position)))
 
 
-def dataset(session: Session, dataset_id: int) -> Dataset:
-    """Return a data set.
+def existing(session: Session, table: type[_T], id_: int) -> _T:
+    """Return a row of `table`, such as `Dataset` or `Query`.
 
     Raises:
         NotFound: it was deleted.
     """
-    return _get(session, Dataset, dataset_id)
-
-
-def version(session: Session, version_id: int) -> ModelVersion:
-    """Return a model version.
-
-    Raises:
-        NotFound: it was deleted.
-    """
-    return _get(session, ModelVersion, version_id)
-
-
-def query(session: Session, query_id: int) -> Query:
-    """Return a question.
-
-    Raises:
-        NotFound: it was deleted.
-    """
-    return _get(session, Query, query_id)
-
-
-def upload(session: Session, upload_id: int) -> Upload:
-    """Return an upload.
-
-    Raises:
-        NotFound: it was deleted.
-    """
-    return _get(session, Upload, upload_id)
+    found = session.get(table, id_)
+    if found is None:
+        raise NotFound(f"The {getattr(table, '__tablename__', 'row').replace('_', ' ')} {id_} is gone.")
+    return found
 
 
 def fill_dataset(session: Session, dataset_id: int, values: Mapping[str, Any], found: Sequence[DatasetSplit]) -> None:
@@ -131,10 +107,3 @@ def next_position(session: Session, run_id: int) -> int:
     """Return the place of a run's next test, from 1; unique as long as the run's row is locked by this transaction."""
     session.execute(select(AuditRun.id).where(AuditRun.id == run_id).with_for_update())
     return (session.scalar(select(func.max(Query.position)).where(Query.run_id == run_id)) or 0) + 1
-
-
-def _get(session: Session, table: type[_T], id_: int) -> _T:
-    found = session.get(table, id_)
-    if found is None:
-        raise NotFound(f"The {getattr(table, '__tablename__', 'row').replace('_', ' ')} {id_} is gone.")
-    return found

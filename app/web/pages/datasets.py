@@ -8,23 +8,26 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
-from app.errors import UserError
+from app.errors import StorageFull, UserError
 from app.loaders.datasets.request import Columns, ImportOptions
 from app.services import import_dataset as service
 from app.services.import_dataset import DatasetRequest
 from app.settings import get_settings
 from app.store.models import Dataset, Upload
 from app.store.repositories import datasets
-from app.web.deps import Access, ProjectAccess, SentForm
-from app.web.files import kept, received
+from app.store.session import transaction
+from app.web.deps import Access, Looking, ProjectAccess, SentForm
+from app.web.files import kept, receive
 from app.web.forms import Form, read_as, text
 from app.web.progress import progress_of
+from app.web.reader import thumbnail_path
 from app.web.scope import ProjectChoice, ProjectOption, scope, writable
 from app.web.templating import fragment, render, url
 from app.web.twins import Pages
 
 pages = Pages("Data sets")
 PAGE_ROWS = 30
+SHOWN_PICTURES = 6
 NEW = "datasets/new.html"
 
 
@@ -37,6 +40,7 @@ class DatasetRow(BaseModel):
     rows: int
     classes: int
     splits: list[str]
+    pictures: list[str] = Field(description="Paths of thumbnails, spread over the rows.")
     created_at: datetime
 
 
@@ -87,17 +91,17 @@ def new_dataset(access: ProjectAccess, project: int | None = None) -> NewDataset
 
 
 @pages.html.post("/datasets/new")
-def upload_dataset(request: Request, access: ProjectAccess, sent: SentForm) -> Response:
+def upload_dataset(request: Request, access: Looking, sent: SentForm) -> Response:
     """Hand a data set in from the form; after an error, what was typed and sent is still there."""
     chosen = text(sent, "project_id")
     project_id = access.project(int(chosen) if chosen.isdigit() else 0, "analyst").id
     files: list[Upload] = []
     try:
-        files = received(access, project_id, sent, "files")
-        with access.session.begin_nested():
-            wanted = _wanted(sent)
-            dataset = service.import_dataset(access.session, project_id, access.user, wanted, files)
-    except UserError as error:
+        receive(access, project_id, sent, "files", files)
+        wanted = _wanted(sent)
+        with transaction() as session:
+            dataset = service.import_dataset(session, project_id, access.user, wanted, files)
+    except (UserError, StorageFull) as error:
         form = Form.typed(sent, error)
         form.files["files"] = kept(files)
         return render(request, NEW, _new(access, project_id, form), error.status)
@@ -173,5 +177,13 @@ def _row(access: Access, dataset: Dataset) -> DatasetRow:
         rows=dataset.rows,
         classes=len(dataset.classes),
         splits=[split.name for split in datasets.splits(access.session, dataset.id)],
+        pictures=_pictures(dataset),
         created_at=dataset.created_at,
     )
+
+
+def _pictures(dataset: Dataset) -> list[str]:
+    if dataset.status != "succeeded" or not dataset.rows or not dataset.artifact_key:
+        return []
+    shown = min(SHOWN_PICTURES, dataset.rows)
+    return [thumbnail_path(dataset.id, (2 * i + 1) * dataset.rows // (2 * shown)) for i in range(shown)]

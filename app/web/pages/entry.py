@@ -1,4 +1,4 @@
-"""Coming in: first start, sign-in, sign-out, invitations, the choice of dark or light."""
+"""Coming in: first start, sign-in, sign-out, invitations, new passwords, the choice of dark or light."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from app.errors import Unauthenticated, UserError
-from app.services import accounts, projects
+from app.services import accounts, passwords, projects
 from app.settings import get_settings
 from app.store.models import User
 from app.web import csrf
@@ -96,6 +96,24 @@ def accept_invitation(request: Request, session: Db, sent: SentForm, token: str)
     except UserError as error:
         context = {"form": Form.typed(sent, error), "email": projects.invited(session, token).email}
         return render(request, "entry/invitation.html", context, error.status)
+    return _signed_in(session, user, "/")
+
+
+@pages.html.get("/reset/{token}")
+def reset_form(request: Request, session: Db, token: str) -> Response:
+    """Ask the holder of a link for a new password."""
+    user = passwords.holder(session, token)
+    return render(request, "entry/reset.html", {"form": Form(), "email": user.email})
+
+
+@pages.html.post("/reset/{token}", dependencies=[Visiting])
+def reset_password(request: Request, session: Db, sent: SentForm, token: str) -> Response:
+    """Set the new password, sign the person out everywhere, and in here."""
+    try:
+        user = passwords.use_link(session, token, _password(sent))
+    except UserError as error:
+        context = {"form": Form.typed(sent, error), "email": passwords.holder(session, token).email}
+        return render(request, "entry/reset.html", context, error.status)
     return _signed_in(session, user, "/")
 
 

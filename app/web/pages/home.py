@@ -112,10 +112,11 @@ def _given(run: AuditRun, slices: int, thumbs: list[Thumb]) -> Waiting:
 
 def _pictures(access: Access, waiting: WaitingSlices) -> list[Thumb]:
     """The hardest image of each of the first slices that wait, so that one sees what it is about."""
-    reader = LiveReader(access.session, waiting.run)
     found = findings.of_run(access.session, waiting.run.id, id=waiting.ids[:SHOWN_PICTURES])
     hardest = [finding.metrics["hard_rows"][0] for finding in found if finding.metrics.get("hard_rows")]
-    return [thumb for thumb in reader.thumbs(hardest) if thumb]
+    if not hardest:
+        return []
+    return [thumb for thumb in LiveReader(access.session, waiting.run).thumbs(hardest) if thumb]
 
 
 def _unreviewed(run: AuditRun, slices: int, thumbs: list[Thumb]) -> Waiting:

@@ -10,13 +10,14 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
 from app.audits.pieces import Estimate
-from app.errors import UserError
+from app.errors import StorageFull, UserError
 from app.services import register_model as service
 from app.services.register_model import ModelRequest
 from app.store.models import ModelVersion, Upload, VersionDecision
 from app.store.repositories import datasets, decisions, registry
-from app.web.deps import Access, ProjectAccess, SentForm
-from app.web.files import kept, received
+from app.store.session import transaction
+from app.web.deps import Access, Looking, ProjectAccess, SentForm
+from app.web.files import kept, receive
 from app.web.forms import Form, text
 from app.web.model_form import model_request
 from app.web.model_record import AccuracyRow, DecisionRow, accuracies, history
@@ -37,6 +38,9 @@ class ModelRow(BaseModel):
     name: str
     version: int | None = Field(description="Number of the newest version.")
     status: str = Field(description="Of the newest version: queued, running, succeeded or failed.")
+    standing: str = Field(description="approved, retired, or empty before any decision.")
+    accuracy: Estimate | None = Field(description="Of the newest version, by its newest finished audit.")
+    measured_on: str = Field(description="Data set and split of that audit.")
     format: str
     classes: int
     created_at: datetime
@@ -121,7 +125,14 @@ def list_models(access: ProjectAccess, project: int | None = None, before: int |
     """Models, newest first."""
     choice = scope(access, project, "/models")
     found = registry.page(access.session, choice.ids, before=before, limit=PAGE_ROWS)
-    rows = [_row(*entry) for entry in found]
+    newest = [entry.version for entry in found if entry.version]
+    standing = decisions.standing(access.session, [version.id for version in newest])
+    rows = [
+        _row(model, version, standing.get(version.id), accuracies(access.session, [version]))
+        if version
+        else _row(model, None, None, [])
+        for model, version in found
+    ]
     return ModelsPage(
         choice=choice, models=rows, next=choice.path(before=rows[-1].id) if len(rows) == PAGE_ROWS else ""
     )
@@ -134,17 +145,17 @@ def new_model(access: ProjectAccess, project: int | None = None, model: int | No
 
 
 @pages.html.post("/models/new")
-def upload_model(request: Request, access: ProjectAccess, sent: SentForm) -> Response:
+def upload_model(request: Request, access: Looking, sent: SentForm) -> Response:
     """Register a model from the form; after an error, what was typed and sent is still there."""
     model_id = int(text(sent, "model_id")) if text(sent, "model_id").isdigit() else None
     project_id = _project_of(access, sent, model_id)
     files: list[Upload] = []
     try:
-        files = received(access, project_id, sent, "files")
-        with access.session.begin_nested():
-            wanted = model_request(sent, model_id)
-            version = service.register_model(access.session, project_id, access.user, wanted, service.stored(files))
-    except UserError as error:
+        receive(access, project_id, sent, "files", files)
+        wanted = model_request(sent, model_id)
+        with transaction() as session:
+            version = service.register_model(session, project_id, access.user, wanted, service.stored(files))
+    except (UserError, StorageFull) as error:
         form = Form.typed(sent, error)
         form.files["files"] = kept(files)
         return render(request, NEW, _new(access, project_id, model_id, form), error.status)
@@ -252,8 +263,13 @@ def _splits(access: Access, project: ProjectOption) -> list[SplitOption]:
     ]
 
 
-def _row(model: Any, version: ModelVersion | None) -> ModelRow:
+def _row(
+    model: Any, version: ModelVersion | None, standing: VersionDecision | None, measured: list[AccuracyRow]
+) -> ModelRow:
     return ModelRow(
+        standing=standing.decision if standing else "",
+        accuracy=measured[0].accuracy if measured else None,
+        measured_on=f"{measured[0].dataset} / {measured[0].split}" if measured else "",
         id=model.id,
         name=model.name,
         version=version.number if version else None,

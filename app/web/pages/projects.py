@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, Field
 
-from app.errors import Conflict, UserError
+from app.errors import Conflict, NotFound, UserError
+from app.services import passwords
 from app.services import projects as service
 from app.store.models import Project
 from app.store.repositories import projects as repository
@@ -41,7 +44,16 @@ class ProjectPage(BaseModel):
     runs: int
     invitation: str = Field("", description="Address to send to a person who was just invited; shown once.")
     invited: str = Field("", description="The address of the person who was just invited.")
+    reset: str = Field("", description="Address to send to a member who forgot the password; shown once.")
+    reset_for: str = Field("", description="That member's e-mail address.")
     form: Form
+
+
+class ResetLink(BaseModel):
+    """A link with which a person sets a new password."""
+
+    email: str
+    address: str
 
 
 @pages.page("/projects/{project_id}", TEMPLATE)
@@ -73,9 +85,25 @@ def invite(request: Request, access: ProjectAccess, sent: SentForm, project_id: 
     page = _project(access, found, Form())
     page.invited = made.user.email
     if made.token:
-        root = str(request.base_url).rstrip("/").removesuffix(url("/").rstrip("/"))
-        page.invitation = root + url(f"/invitations/{made.token}")
+        page.invitation = _address(request, f"/invitations/{made.token}")
     return render(request, TEMPLATE, page)
+
+
+@pages.html.post("/projects/{project_id}/members/{user_id}/reset")
+def reset_member(request: Request, access: ProjectAccess, project_id: int, user_id: int) -> Response:
+    """Make a link with which a member sets a new password, and show it, this once."""
+    found = access.project(project_id, "owner")
+    link = _reset_link(access, found, user_id)
+    page = _project(access, found, Form())
+    page.reset, page.reset_for = _address(request, f"/reset/{link.token}"), link.email
+    return render(request, TEMPLATE, page)
+
+
+@pages.api.post("/projects/{project_id}/members/{user_id}/reset", status_code=201)
+def make_reset_link(request: Request, access: ProjectAccess, project_id: int, user_id: int) -> ResetLink:
+    """Make a link with which a member sets a new password, once, within 24 hours."""
+    link = _reset_link(access, access.project(project_id, "owner"), user_id)
+    return ResetLink(email=link.email, address=_address(request, f"/reset/{link.token}"))
 
 
 @pages.html.post("/projects/{project_id}/members/{user_id}")
@@ -91,6 +119,24 @@ def change_member(request: Request, access: ProjectAccess, sent: SentForm, proje
         return render(request, TEMPLATE, _project(access, found, Form.typed(sent, error)), error.status)
     still_member = access.may(project_id, "viewer")
     return _back(project_id) if still_member else RedirectResponse(url("/"), 303)
+
+
+class _Link(NamedTuple):
+    email: str
+    token: str
+
+
+def _reset_link(access: Access, found: Project, user_id: int) -> _Link:
+    members = {member.user.id: member.user for member in repository.members(access.session, found.id)}
+    if user_id not in members:
+        raise NotFound("This person is no member of the project.")
+    user = members[user_id]
+    return _Link(user.email, passwords.make_link(access.session, access.user, user))
+
+
+def _address(request: Request, path: str) -> str:
+    """The whole address of one of our paths, as the asking browser reaches it."""
+    return str(request.base_url).rstrip("/").removesuffix(url("/").rstrip("/")) + url(path)
 
 
 def _back(project_id: int) -> Response:

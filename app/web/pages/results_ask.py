@@ -15,7 +15,7 @@ from app.errors import NotFound, UserError
 from app.services import ask as service
 from app.services.parts import PARTS
 from app.store.models import Query
-from app.store.repositories import queries
+from app.store.repositories import findings, queries
 from app.store.repositories.queries import Asked
 from app.web.card import AskBox, answering, ask_box
 from app.web.deps import Access, ProjectAccess, SentForm
@@ -31,6 +31,7 @@ pages = Pages("Questions")
 LOG_ROWS = 30
 MARKABLE = 60
 ACTIVE = ("queued", "running")
+_OF_SLICES = {service.REMEASURE: "Measure", PARTS: "Parts of"}
 UNLOGGED = (service.NEIGHBOURS,)
 """Questions that claim nothing and test nothing: they would bury the others."""
 
@@ -245,10 +246,11 @@ def _words(reader: LiveReader, query: Query) -> str:
     if query.action == service.NEIGHBOURS:
         return f"Images nearest to image {reader.split_start + query.payload['position']:,}{within}"
     picked = len(query.payload.get("rows", []))
-    if query.action == PARTS:
-        return f"Parts of a slice of {picked:,} images"
-    named = "Measure a slice of" if query.action == service.REMEASURE else "Do they fail more often:"
-    return f"{named} {picked:,} images{within}"
+    if query.action in _OF_SLICES:
+        finding = findings.get(reader.session, query.payload.get("finding_id", 0))
+        named = f"“{finding.title}”, {picked:,} images" if finding else f"a slice of {picked:,} images"
+        return f"{_OF_SLICES[query.action]} {named}"
+    return f"Do they fail more often: {picked:,} images{within}"
 
 
 def _verdict(row: LogRow, query: Query, fdr: float | None) -> str:

@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 from app.errors import TooLarge
 from app.services import uploads
 from app.store.models import Upload
-from app.web.deps import Me, ProjectAccess
+from app.store.session import transaction
+from app.web.deps import Looking, Me, ProjectAccess
 from app.web.twins import Pages
 
 pages = Pages("Uploads")
@@ -61,21 +62,24 @@ def progress(access: ProjectAccess, token: str) -> UploadState:
 
 @pages.api.patch("/uploads/{token}")
 def send(
-    access: ProjectAccess,
+    data: Annotated[bytes, Depends(piece)],
+    access: Looking,
     token: str,
     offset: Annotated[int, Header(alias="Upload-Offset")],
-    data: Annotated[bytes, Depends(piece)],
 ) -> UploadState:
     """Add the piece that begins at the byte in the header Upload-Offset; the body is the piece, at most 32 MiB."""
     upload = access.upload(token)
-    uploads.append(access.session, upload, offset, data)
-    return _state(upload)
+    received = uploads.append(upload, offset, data)
+    with transaction() as session:
+        return _state(uploads.note_received(session, token, received))
 
 
 @pages.api.post("/uploads/{token}/finish")
-def finish(access: ProjectAccess, token: str) -> UploadState:
+def finish(access: Looking, token: str) -> UploadState:
     """Store the whole file under its content hash."""
-    return _state(uploads.finish(access.session, access.upload(token)))
+    blob = uploads.finish(access.upload(token))
+    with transaction() as session:
+        return _state(uploads.note_stored(session, token, blob))
 
 
 def _state(upload: Upload) -> UploadState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,6 +108,25 @@ def test_a_hypothesis_is_that_of_the_full_scores(asked: Inputs, rows: Rows) -> N
     shares = {entry["key"]: entry["share"] for entry in answer.result["overlap"]}
     expected = {"half": rows.of_class(1)[:50], "other": pool[::3]}
     assert shares == {key: pytest.approx(np.isin(inside, found).mean()) for key, found in expected.items()}
+
+
+def test_a_sentence_costs_two_encoded_sentences(asked: Inputs) -> None:
+    """A text tower reads a few dozen sentences a second: the vocabulary is not encoded again for each question."""
+    heard: list[str] = []
+
+    def encode(sentences: Sequence[str]) -> np.ndarray:
+        heard.extend(sentences)
+        assert asked.encode_text is not None
+        return asked.encode_text(sentences)
+
+    listening = replace(asked, encode_text=encode)
+    plain = actions.hypothesis(listening, HypothesisPayload(sentence="at night", class_index=1)).result
+    assert heard[0] == "at night"
+    assert len(heard) == 2
+    assert plain["rows"]
+    heard.clear()
+    actions.hypothesis(listening, HypothesisPayload(sentence="a car at night", class_index=1))
+    assert "car" in heard[1]
 
 
 def test_neighbours_are_sought_among_all_images_or_those_of_a_class(asked: Inputs, rows: Rows) -> None:

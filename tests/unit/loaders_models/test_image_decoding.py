@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from app.loaders.images import BadImage, decode_rgb, image_size
 
@@ -71,6 +71,16 @@ def test_exif_orientation_is_applied():
     assert upright.size == (4, 8)
     assert upright.getpixel((1, 0)) == (255, 255, 255)
     assert upright.getpixel((1, 7)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("value", range(1, 9))
+def test_every_exif_orientation_is_that_of_pillow_s_own_copy(value):
+    pixels = np.random.default_rng(value).integers(0, 256, (5, 9, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = value
+    data = encode(Image.fromarray(pixels), exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert np.array_equal(np.asarray(decode_rgb(data)), np.asarray(expected))
 
 
 def test_draft_keeps_at_least_the_wanted_size():

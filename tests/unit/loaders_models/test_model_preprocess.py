@@ -7,7 +7,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from app.loaders.images import BadImage
-from app.loaders.models.preprocess import draft_size, to_input, to_pixels
+from app.loaders.models.preprocess import Inputs, draft_size, to_input, to_pixels
 from app.loaders.models.spec import Preprocessing
 
 MODES = {"bilinear": v2.InterpolationMode.BILINEAR, "bicubic": v2.InterpolationMode.BICUBIC}
@@ -80,6 +80,19 @@ def test_a_batch_is_normalised_as_its_images_are_one_by_one(count, size):
     assert count == 0 or found.is_contiguous(memory_format=torch.channels_last)
     for image, normalised in zip(pixels, found, strict=True):
         torch.testing.assert_close(normalised, transform(image.permute(2, 0, 1)), rtol=0, atol=1e-6)
+
+
+def test_kept_memory_holds_each_batch_until_the_next():
+    steps = Preprocessing(size=(7, 9))
+    generator = np.random.default_rng(2)
+    inputs = Inputs(steps)
+    places = set()
+    for count in (4, 2, 4, 5, 1):
+        pixels = torch.from_numpy(generator.integers(0, 256, (count, 7, 9, 3), np.uint8))
+        found = inputs.of(pixels)
+        places.add(found.data_ptr())
+        assert torch.equal(found, to_input(pixels, steps))
+    assert len(places) == 2
 
 
 def test_drafts_leave_twice_the_size():

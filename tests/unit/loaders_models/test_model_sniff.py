@@ -76,6 +76,7 @@ def test_a_pickle_inside_a_zip_is_refused(tmp_path):
         (b"\x7fELF\x02", "a program"),
         (b"\x00" * 100, "no format"),
         (b"just words without any mark", "no format"),
+        (b"hello" * 100, "no format"),
         ((10**6).to_bytes(8, "little") + b'{"a"', "cut off"),
     ],
 )

@@ -15,6 +15,7 @@ import sys
 sys.path[:0] = [sys.argv[1], {str(HERE)!r}]
 from workers.sandbox import child
 child.PREFIXES += ("guests",)
+# more
 child.main(sys.argv[2])
 """
 
@@ -30,6 +31,17 @@ def any_user(request, monkeypatch):
     """Root gives the child another user; the other walls must hold where the worker is no root."""
     if request.param == "same user":
         monkeypatch.setattr(process, "choose_user", lambda folder: None)
+    return request.param
+
+
+@pytest.fixture(params=["mount namespace", "user and mount namespace"])
+def without_landlock(request, monkeypatch):
+    """The kernel has no Landlock; the second way is that of a worker that is not root."""
+    code = "from workers.sandbox import landlock, mounts\nlandlock.abi = lambda: 0\n"
+    if request.param.startswith("user"):
+        code += "mounts.may_mount = lambda: False\n"
+        monkeypatch.setattr(process, "choose_user", lambda folder: None)
+    monkeypatch.setattr(process, "_BOOTSTRAP", BOOTSTRAP.replace("# more\n", code))
     return request.param
 
 

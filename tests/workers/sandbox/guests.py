@@ -365,3 +365,16 @@ def fill_disk(payload, progress):
         with open("plain", "wb") as target:  # noqa: PTH123
             target.write(b"x" * size)
     return {}
+
+
+def look_around(payload, progress):
+    Path("made").write_text("here")
+    readable = Path(payload["readable"])
+    beside = sorted(path.name for path in readable.parent.iterdir())
+    return {"root": [path.name for path in Path("/").iterdir()], "content": readable.read_text(), "beside": beside}
+
+
+def run_torch(payload, progress):
+    import torch
+
+    return {"sum": float(torch.nn.Linear(3, 1, bias=False).requires_grad_(False).weight.fill_(2.0).sum())}

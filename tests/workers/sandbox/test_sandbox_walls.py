@@ -2,17 +2,19 @@
 
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from workers.sandbox import SandboxCrashed, checked_file, describe_containment, load_array, seccomp
+from workers.sandbox import SandboxCrashed, checked_file, describe_containment, load_array, process, seccomp
 from workers.sandbox import landlock as landlock_module
 
 needs_landlock = pytest.mark.skipif(landlock_module.abi() == 0, reason="this kernel has no Landlock")
 needs_seccomp = pytest.mark.skipif(not seccomp.supported(), reason="no system call filter for this machine")
 
+HERE = Path(__file__).parent
 FILES = ["read", "list_beside", "append", "write_beside", "truncate", "delete", "hard_link", "rename_in"]
 FILES += ["symlink_then_read", "write_readable", "shared_memory", "parent_environment", "parent_memory", "parent_files"]
 CALLS = ["tcp", "udp", "unix_socket", "fork", "run_program", "exec", "kill_parent", "trace_parent", "limit_parent"]
@@ -43,6 +45,66 @@ def test_files_outside_stay_closed(any_user, attack, database):
     outcomes = {name: attack(name) for name in FILES}
     assert {name for name, outcome in outcomes.items() if not outcome["prevented"]} == set()
     assert database.read_bytes() == before
+
+
+def mounts_work() -> bool:
+    """Whether a process of this user may have a mount namespace, found by trying."""
+    return subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "true"], check=False).returncode == 0
+
+
+needs_mounts = pytest.mark.skipif(
+    not mounts_work(), reason="CONTAINMENT WITHOUT LANDLOCK IS NOT TESTED: this machine allows no user namespace"
+)
+
+
+@needs_mounts
+def test_files_outside_stay_closed_without_landlock(without_landlock, attack, database):
+    before = database.read_bytes()
+    outcomes = {name: attack(name) for name in FILES}
+    assert {name for name, outcome in outcomes.items() if not outcome["prevented"]} == set()
+    assert database.read_bytes() == before
+
+
+@needs_mounts
+def test_without_landlock_the_child_says_what_holds_it(without_landlock, make_sandbox, tmp_path):
+    (tmp_path / "weights").write_bytes(b"weights")
+    (tmp_path / "weights").chmod(0o600)
+    box = make_sandbox(readable=[tmp_path / "weights"])
+    seen = box.request("guests:look_around", {"readable": str(tmp_path / "weights")})
+    assert seen["content"] == "weights"
+    assert set(seen["root"]) <= {
+        "usr",
+        "lib",
+        "lib64",
+        "proc",
+        "sys",
+        "dev",
+        "etc",
+        *Path(sys.prefix).parts[1:2],
+        *Path(sys.base_prefix).parts[1:2],
+        *HERE.parts[1:2],
+        *tmp_path.parts[1:2],
+    }
+    assert seen["beside"] == sorted([box.folder.name, "weights"])
+    assert box.measures["files"].startswith(f"own {without_landlock} with a root of its own")
+    assert "own empty network namespace" in box.measures["network"]
+    assert (box.folder / "made").read_text() == "here"
+    assert not (box.folder / ".root").exists()
+
+
+@needs_mounts
+def test_a_real_network_runs_without_landlock(without_landlock, make_sandbox):
+    assert make_sandbox(memory_bytes=2**31).request("guests:run_torch", {})["sum"] == 6.0
+
+
+def test_where_nothing_holds_that_is_said(make_sandbox, monkeypatch):
+    nothing = "from workers.sandbox import landlock, mounts\nlandlock.abi = lambda: 0\n"
+    nothing += "def no(*a): raise OSError(1, 'Operation not permitted')\nmounts.enclose = no\n"
+    monkeypatch.setattr(process, "_BOOTSTRAP", process._BOOTSTRAP.replace("# more\n", nothing))
+    monkeypatch.setattr(process, "choose_user", lambda folder: None)
+    box = make_sandbox()
+    box.request("guests:echo", {})
+    assert box.measures["files"].startswith("not restricted (no Landlock; no mount namespace either")
 
 
 @needs_seccomp
