@@ -21,12 +21,22 @@ class QuantisedRows(NamedTuple):
         return self.codes[start:stop].float() * self.scales[start:stop, None]
 
     def dot(self, queries: Tensor) -> Tensor:
-        """Inner products float32 [n, m] with queries float32 [m, k], without a float copy of all rows."""
-        parts = [self.codes[i : i + _BLOCK].float() @ queries.T for i in range(0, len(self.codes), _BLOCK)]
-        return torch.cat(parts) * self.scales[:, None]
+        """Inner products float32 [n, m] with queries float32 [m, k].
+
+        Rows become floats a block at a time, so that a block stays in the processor's cache: the codes, which may be
+        memory-mapped, are read once and no float copy of all rows is made.
+        """
+        size = max(_BLOCK // self.codes.shape[1], 1)
+        block = queries.new_empty(min(size, len(self.codes)), self.codes.shape[1])
+        found = queries.new_empty(len(self.codes), len(queries))
+        for start in range(0, len(self.codes), size):
+            part = self.codes[start : start + size]
+            torch.mm(block[: len(part)].copy_(part), queries.T, out=found[start : start + size])
+        return found.mul_(self.scales[:, None])
 
 
-_BLOCK = 4096
+_BLOCK = 2**20
+"""Numbers in a block, 4 MiB."""
 
 
 def quantise(rows: Tensor) -> QuantisedRows:
