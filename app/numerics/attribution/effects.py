@@ -106,7 +106,9 @@ def group_scores(scores: Tensor, members: Tensor, losses: Tensor) -> Tensor:
 
 
 def _unit_columns(scores: Tensor) -> Tensor:
-    return scores.double() / scores.double().norm(dim=0).clamp(min=1e-30)
+    wide = scores.double()
+    lengths: Tensor = wide.norm(dim=0)
+    return wide / lengths.clamp(min=1e-30)
 
 
 def _leading(matrix: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

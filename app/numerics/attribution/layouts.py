@@ -14,6 +14,8 @@ from app.numerics.attribution.factors import Tap
 Layout = Literal["first", "second", "outer", "inner"]
 """Their first or second axis, or merged with the positions into one axis, example by example (outer) or position by
 position (inner)."""
+Inputs = Tensor | tuple[Tensor, ...]
+"""What a network takes: [n, …], or several of them."""
 _ATEN = torch.ops.aten
 _TRAILING = (_ATEN.layer_norm.default, _ATEN.rms_norm.default)
 _BY_ROWS = (_ATEN.linear.default, _ATEN.matmul.default, _ATEN.mm.default, _ATEN.embedding.default, *_TRAILING)
@@ -41,10 +43,15 @@ class Recorder(fx.Interpreter):
         return result
 
 
-def layouts(graph: fx.GraphModule, taps: Sequence[Tap], example: Tensor) -> dict[str, Layout]:
+def as_tuple(inputs: Inputs) -> tuple[Tensor, ...]:
+    """One input as a tuple of one."""
+    return inputs if isinstance(inputs, tuple) else (inputs,)
+
+
+def layouts(graph: fx.GraphModule, taps: Sequence[Tap], example: tuple[Tensor, ...]) -> dict[str, Layout]:
     """The layout at each tapped node; a node where examples mix is left out."""
     nodes = {node.name: node for node in graph.graph.nodes if node.name in {tap.node for tap in taps}}
-    base = example.expand(3, *example.shape[1:]).clone()
+    base = tuple(one.expand(3, *one.shape[1:]).clone() for one in example)
     before, after = (_run(graph, set(nodes), inputs) for inputs in (base, _moved(base)))
     slopes = _slopes(graph, {name for name, node in nodes.items() if node.target is _ATEN.expand.default}, base)
     found: dict[str, Layout | None] = {}
@@ -69,15 +76,21 @@ def rows(layout: Layout, side: Tensor, n: int) -> Tensor:
     return side.reshape(n, -1, width)
 
 
-def _run(graph: fx.GraphModule, nodes: set[str], inputs: Tensor) -> dict[str, tuple[tuple[Any, ...], Tensor]]:
+def _run(
+    graph: fx.GraphModule, nodes: set[str], inputs: tuple[Tensor, ...]
+) -> dict[str, tuple[tuple[Any, ...], Tensor]]:
     run = Recorder(graph, nodes)
     with torch.enable_grad():
-        run.run(inputs)
+        run.run(*inputs)
     return run.seen
 
 
-def _moved(base: Tensor) -> Tensor:
+def _moved(base: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Change the second of three examples; tokens become neighbouring tokens."""
+    return tuple(_moved_one(side) for side in base)
+
+
+def _moved_one(base: Tensor) -> Tensor:
     changed = base.clone()
     if base.is_floating_point():
         noise = torch.randn(base.shape[1:], generator=torch.Generator().manual_seed(0))
@@ -87,13 +100,13 @@ def _moved(base: Tensor) -> Tensor:
     return changed
 
 
-def _slopes(graph: fx.GraphModule, nodes: set[str], base: Tensor) -> dict[str, Tensor]:
+def _slopes(graph: fx.GraphModule, nodes: set[str], base: tuple[Tensor, ...]) -> dict[str, Tensor]:
     """Gradient of the second example's output at nodes that do not depend on the input (an expanded parameter)."""
     if not nodes:
         return {}
     run = Recorder(graph, nodes)
     with torch.enable_grad():
-        result = run.run(_moved(base))
+        result = run.run(*_moved(base))
         result = result[0] if isinstance(result, (tuple, list)) else result
         noise = torch.randn(result.shape[1:], generator=torch.Generator().manual_seed(1)).to(result)
         outputs = [run.seen[name][1] for name in nodes]

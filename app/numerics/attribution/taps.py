@@ -15,7 +15,7 @@ from torch import Tensor, fx
 
 from app.numerics.attribution.factors import CannotTap, Factors, Tap
 from app.numerics.attribution.formed import formed_gradient
-from app.numerics.attribution.layouts import Layout, Recorder, layouts, rows
+from app.numerics.attribution.layouts import Inputs, Layout, Recorder, as_tuple, layouts, rows
 from app.numerics.attribution.recognise import operations, recognise, refuse_training_mode
 
 
@@ -23,9 +23,9 @@ class TappedNetwork:
     """A frozen operation graph whose weights are tapped.
 
     Args:
-        graph: functional ATen graph with one tensor input [n, …]; its parameters are frozen in place.
-        example: an input [1, …]; with copies of it the network's layout is probed: where among the rows of a
-            tapped input the examples lie. A weight at which examples mix is not tapped.
+        graph: functional ATen graph with one input [n, …] or several; its parameters are frozen in place.
+        example: an input [1, …], a tuple where there are several; with copies of it the network's layout is probed:
+            where among the rows of a tapped input the examples lie. A weight at which examples mix is not tapped.
 
     `taps` names what is tapped, `untapped` the parameters that are not, `unknown` the operations in which those act.
 
@@ -33,12 +33,12 @@ class TappedNetwork:
         CannotTap: no weight can be tapped, or the graph is in training mode, where examples depend on one another.
     """
 
-    def __init__(self, graph: fx.GraphModule, example: Tensor) -> None:
+    def __init__(self, graph: fx.GraphModule, example: Inputs) -> None:
         refuse_training_mode(graph)
         self._graph = graph
         graph.requires_grad_(False)
         found = recognise(graph)
-        self._layouts = layouts(graph, found, example)
+        self._layouts = layouts(graph, found, as_tuple(example))
         mixed = {tap.weight for tap in found if tap.node not in self._layouts}
         self.taps = tuple(tap for tap in found if tap.weight not in mixed)
         self._nodes = {node.name: node for node in graph.graph.nodes}
@@ -58,11 +58,11 @@ class TappedNetwork:
         left = sum(sizes[name] for name in self.untapped)
         return 1 - left / max(sum(sizes.values()), 1)
 
-    def factors(self, inputs: Tensor, output: Callable[[Tensor], Tensor]) -> tuple[Tensor, list[Factors]]:
+    def factors(self, inputs: Inputs, output: Callable[[Tensor], Tensor]) -> tuple[Tensor, list[Factors]]:
         """Run the network forward and back.
 
         Args:
-            inputs: [n, …].
+            inputs: [n, …], a tuple where there are several.
             output: network output → float [n]; value i depends on example i only.
 
         Returns:
@@ -74,7 +74,7 @@ class TappedNetwork:
         names = list(dict.fromkeys(tap.node for tap in self.taps))
         with torch.enable_grad():
             run = Recorder(self._graph, set(names))
-            result = run.run(inputs)
+            result = run.run(*as_tuple(inputs))
             result = result[0] if isinstance(result, (tuple, list)) else result
             outputs = [run.seen[name][1] for name in names]
             found = torch.autograd.grad(output(result).sum(), outputs, allow_unused=True)
@@ -83,7 +83,9 @@ class TappedNetwork:
             for name, out, slope in zip(names, outputs, found, strict=True)
         }
         _check_finite(self.taps, slopes)
-        pairs = [self._pair(tap, run.seen[tap.node][0], slopes[tap.node], len(inputs)) for tap in self.taps]
+        pairs = [
+            self._pair(tap, run.seen[tap.node][0], slopes[tap.node], len(as_tuple(inputs)[0])) for tap in self.taps
+        ]
         return result.detach(), pairs
 
     def _pair(self, tap: Tap, args: tuple[Any, ...], slope: Tensor, n: int) -> Factors:
