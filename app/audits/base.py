@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from app.audits.pieces import Marks, SliceCard, Thumb
 
-SubjectType = Literal["run", "class", "slice", "image", "map", "report"]
+SubjectType = Literal["run", "class", "slice", "image", "map", "report", "training", "training_image"]
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Subject:
     class_index: int | None = None
     finding_id: int | None = None
     row: int | None = None
-    """Data set row of an image."""
+    """Data set row of an image, of either split."""
 
 
 @dataclass(frozen=True)
@@ -228,8 +228,11 @@ class RunReader(Protocol):
     def thumbs(self, positions: Sequence[int]) -> list[Thumb | None]:
         """Return a picture for each position in the split, marked wrong or right; none where there is no picture."""
 
-    def asked(self, kind: str, action: str, position: int) -> Any | None:
-        """Return the latest question of that name about an image (`app.store.models.Query`); none: nobody asked."""
+    def asked(self, kind: str, action: str, about: int, by: str = "position") -> Any | None:
+        """Return the latest question of that name about an image (`app.store.models.Query`); none: nobody asked.
+
+        `by` names the field of the payload that `about` is compared with: an image's position, or a `finding_id`.
+        """
 
     def marks(self, finding_ids: Sequence[int]) -> Mapping[int, Marks]:
         """Return the tags of findings and who is to look at them; those without either may be left out."""

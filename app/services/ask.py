@@ -38,7 +38,7 @@ def ask(session: Session, run: AuditRun, kind: str, action: str, payload: Mappin
 
 def neighbours(session: Session, run: AuditRun, kind: str, position: int, user: User) -> Query:
     """Have the images nearest to one sought among all; who asks again gets the question that was asked before."""
-    earlier = queries.about_image(session, run.id, kind, NEIGHBOURS, position)
+    earlier = queries.latest_about(session, run.id, kind, NEIGHBOURS, position)
     if earlier is not None and earlier.status not in {"failed", "cancelled"}:
         return earlier
     return ask(session, run, kind, NEIGHBOURS, {"position": position}, user)

@@ -27,6 +27,8 @@ _PAGES = {
     "slice": "/runs/{0.run_id}/slices/{0.finding_id}",
     "image": "/runs/{0.run_id}/images/{0.row}",
     "map": "/runs/{0.run_id}/map",
+    "training": "/runs/{0.run_id}/training",
+    "training_image": "/runs/{0.run_id}/training/images/{0.row}",
 }
 
 
@@ -117,9 +119,9 @@ class LiveReader:
             id_: Marks(tags.get(id_, []), given[id_].user if id_ in given else "") for id_ in tags.keys() | given.keys()
         }
 
-    def asked(self, kind: str, action: str, position: int) -> Query | None:
-        """Return the latest question of that name about an image."""
-        return queries.about_image(self.session, self.run_id, kind, action, position)
+    def asked(self, kind: str, action: str, about: int, by: str = "position") -> Query | None:
+        """Return the latest question of that name about an image, or about what else the payload's field `by` names."""
+        return queries.latest_about(self.session, self.run_id, kind, action, about, by)
 
     def class_name(self, index: int | None) -> str:
         """Return a class's name."""

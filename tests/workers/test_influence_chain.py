@@ -107,6 +107,24 @@ def test_trak_lists_are_those_of_whole_gradients(run: AuditRun) -> None:
         np.testing.assert_allclose(scores[target, :5], best, atol=0.02 * scale)
 
 
+def test_columns_are_the_same_scores_from_the_other_side(run: AuditRun) -> None:
+    folder = get_artifacts().local(run.details_keys["influence:attribute"])
+    for method in ("trak", "knn_shapley"):
+        places, scores = (np.load(folder / f"{method}.{part}.npy") for part in ("rows", "scores"))
+        felt, felt_scores = (np.load(folder / f"{method}.{part}.npy") for part in ("felt", "felt_scores"))
+        known = {(int(row), t): s for t in range(18) for row, s in zip(places[t], scores[t], strict=True)}
+        seen = {(row, int(t)): s for row in range(18) for t, s in zip(felt[row], felt_scores[row], strict=True)}
+        both = known.keys() & seen.keys()
+        assert len(both) > 100
+        assert all(known[pair] == pytest.approx(seen[pair]) for pair in both)
+
+
+def test_spectra_are_kept_for_later_questions(run: AuditRun) -> None:
+    folder = get_artifacts().local(run.details_keys["influence:attribute"])
+    assert np.load(folder / "spectrum.ridge.npy") == run.summary["influence"]["ridge"] == 1.0
+    assert [np.load(folder / f"spectrum.vectors-{c}.npy").dtype for c in (0, 1)] == [np.float32] * 2
+
+
 def test_progress_of_the_network_s_work_is_told(run: AuditRun) -> None:
     with reading() as session:
         stages = {stage.name: stage for stage in jobs.stages(session, "run", run.id)}

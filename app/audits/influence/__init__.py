@@ -23,7 +23,7 @@ AUDIT = AuditKind(
         StageSpec(
             "attribute",
             "Attribute to training images",
-            2,
+            3,
             "app.audits.influence.compute:attribute",
             needs=("plan", "retrain"),
         ),

@@ -9,20 +9,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.audits.base import Inputs, Result, Split
+from app.audits.influence.columns import ColumnEnds
+from app.audits.influence.kept import spectra_arrays
 from app.audits.influence.proof import choose_ridge
 from app.audits.influence.schema import InfluenceSummary, Method, MethodSummary, RidgePoint
 from app.audits.influence.scores import Attributor, checkpoints
 
 BLOCK = 256
+FELT = 12
+"""Audited images kept at each end for every training image."""
 
 
 def attribute(inputs: Inputs) -> Result:
     """Keep, for each target and method, the most helpful and the most harmful training images.
 
     Details, for each method: `<method>.rows` int32 [m, 2·top] (places in the training split, most helpful first, most
-    harmful last) and `<method>.scores` float32, the same shape. Table `train`: one row per training image with each
-    method's mean score over targets, over targets that the model gets right, and over those that it gets wrong. Where
-    networks were retrained, they choose the ridge of TRAK.
+    harmful last) and `<method>.scores` float32, the same shape; `<method>.felt` int32 [N, 2·FELT] (places in the
+    audited split that each training image helps most, hurts most last) and `<method>.felt_scores`; and what
+    `app.audits.influence.kept` says. Table `train`: one row per training image with each method's mean score over
+    targets, over targets that the model gets right, and over those that it gets wrong. Where networks were retrained,
+    they choose the ridge of TRAK.
     """
     if inputs.train is None:
         return _nothing("The run names no training split; start it with the split that the model was trained on.")
@@ -34,12 +40,12 @@ def attribute(inputs: Inputs) -> Result:
     columns: dict[str, NDArray[np.float32]] = {}
     for done, method in enumerate(found.methods):
         inputs.progress(done / len(found.methods), f"Attributing: {method}")
-        lists, means = _run(found, method, inputs)
-        details |= {f"{method}.rows": lists[0], f"{method}.scores": lists[1]}
+        arrays, means = _run(found, method, inputs)
+        details |= {f"{method}.{name}": values for name, values in arrays.items()}
         columns |= {f"{method}.{name}": values for name, values in means.items()}
     return Result(
         summary=_summary(found, inputs.train, curve).model_dump(mode="json"),
-        details=details,
+        details=details | spectra_arrays(found.trained, found.ridge),
         tables={"train": _train_table(inputs.train, columns)},
     )
 
@@ -50,10 +56,11 @@ def _train_table(train: Split, columns: dict[str, NDArray[np.float32]]) -> pa.Ta
 
 def _run(
     found: Attributor, method: Method, inputs: Inputs
-) -> tuple[tuple[NDArray[np.int32], NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+) -> tuple[dict[str, NDArray[np.generic]], dict[str, NDArray[np.float32]]]:
     count, wrong = len(found.targets.manifest), _wrong(found.targets)
     top = min(inputs.params.top, len(found.train.manifest) // 2)
     places, values = [], []
+    felt = ColumnEnds(len(found.train.manifest), FELT)
     sums = torch.zeros(2, len(found.train.manifest), dtype=torch.float64)
     for start in range(0, count, BLOCK):
         block = np.arange(start, min(start + BLOCK, count))
@@ -61,13 +68,15 @@ def _run(
         some = _ends(scores, top)
         places.append(some[0])
         values.append(some[1])
+        felt.add(scores, block)
         missed = torch.from_numpy(wrong[block])
         sums[0] += scores[:, ~missed].sum(dim=1)
         sums[1] += scores[:, missed].sum(dim=1)
-    lists = (torch.cat(places).int().numpy(), torch.cat(values).float().numpy())
+    arrays = {"rows": torch.cat(places).int().numpy(), "scores": torch.cat(values).float().numpy()}
+    columns = dict(zip(("felt", "felt_scores"), felt.arrays(), strict=True))
     sizes = np.maximum([(~wrong).sum(), wrong.sum()], 1)
     means = {name: (sums[i] / sizes[i]).float().numpy() for i, name in enumerate(("right", "wrong"))}
-    return lists, means | {"mean": (sums.sum(dim=0) / count).float().numpy()}
+    return arrays | columns, means | {"mean": (sums.sum(dim=0) / count).float().numpy()}
 
 
 def _ends(scores: Tensor, top: int) -> tuple[Tensor, Tensor]:

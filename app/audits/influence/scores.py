@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.audits.base import Inputs, Split
+from app.audits.influence.kept import kept_spectra
 from app.audits.influence.schema import METHODS, Method, Params
 from app.numerics.attribution.knn_shapley import knn_shapley, signed_similarity
 from app.numerics.attribution.quantised import QuantisedRows
@@ -37,6 +38,8 @@ class Attributor:
     methods: dict[Method, BlockScores] = field(default_factory=dict)
     ridge: float | None = None
     """Of TRAK; may be set anew at any time."""
+    trained: list[Checkpoint] = field(default_factory=list)
+    """The training side of TRAK at each checkpoint; empty where there are no gradients."""
 
     def __post_init__(self) -> None:
         makers: dict[Method, Callable[[], BlockScores]] = {
@@ -53,6 +56,7 @@ class Attributor:
 
     def _trak(self) -> BlockScores:
         trained, self.ridge = checkpoints_of(self.inputs, self.train)
+        self.trained = trained
         targets = [rows(self.targets, c) for c in range(len(trained))]
 
         def scores(places: NDArray[np.int64]) -> Tensor:
@@ -66,21 +70,12 @@ class Attributor:
         return scores
 
     def _tracin(self) -> BlockScores:
-        train, targets = (self._last_layer(split) for split in (self.train, self.targets))
+        train, targets = last_layer(self.train, teaches=True), last_layer(self.targets, teaches=False)
 
         def scores(places: NDArray[np.int64]) -> Tensor:
             return tracin_last_layer([train], [(targets[0][places], targets[1][places])], [1.0])
 
         return scores
-
-    def _last_layer(self, split: Split) -> tuple[Tensor, Tensor]:
-        if split.logits is None or split.features is None:
-            raise CannotAttribute("This model hides its penultimate layer.")
-        labels = targets_of(split)
-        inputs = torch.cat([tensor(split.features), torch.ones(len(labels), 1)], dim=1)
-        error = logit_error(tensor(split.logits), labels)
-        # Unlabelled training rows teach nothing.
-        return torch.where(known(split)[:, None], error, 0.0) if split is self.train else error, inputs
 
     def _knn_shapley(self) -> BlockScores:
         train, targets = self._space()
@@ -94,6 +89,21 @@ class Attributor:
 
     def _space(self) -> tuple[Tensor, Tensor]:
         return space(self.train), space(self.targets)
+
+
+def last_layer(split: Split, *, teaches: bool) -> tuple[Tensor, Tensor]:
+    """The loss's gradient by the logits, float32 [n, C], and the penultimate features with a one appended.
+
+    Raises:
+        CannotAttribute: the model hides them.
+    """
+    if split.logits is None or split.features is None:
+        raise CannotAttribute("This model hides its penultimate layer.")
+    labels = targets_of(split)
+    inputs = torch.cat([tensor(split.features), torch.ones(len(labels), 1)], dim=1)
+    error = logit_error(tensor(split.logits), labels)
+    # Unlabelled training rows teach nothing.
+    return torch.where(known(split)[:, None], error, 0.0) if teaches else error, inputs
 
 
 def space(split: Split, *, embeddings_first: bool = False) -> Tensor:
@@ -121,12 +131,13 @@ def checkpoints_of(inputs: Inputs, train: Split) -> tuple[list[Checkpoint], floa
     if not count:
         raise CannotAttribute("This model's format gives no gradients; upload it as safetensors or with torch.export.")
     params: Params = inputs.params
-    found = []
+    kept, found = kept_spectra(inputs), []
     for c in range(count):
         codes = rows(train, c)
         doubts = torch.from_numpy(array(train, "doubt", c))
-        found.append(Checkpoint(codes, Spectrum.of([codes.rows()]), torch.zeros(0, codes.codes.shape[1]), doubts))
-    return found, params.ridge or (1.0 if count > 1 else 3.0)
+        spectrum = kept.spectrum(c) if kept else Spectrum.of([codes.rows()])
+        found.append(Checkpoint(codes, spectrum, torch.zeros(0, codes.codes.shape[1]), doubts))
+    return found, kept.ridge if kept else params.ridge or (1.0 if count > 1 else 3.0)
 
 
 def checkpoints(train: Split) -> int:

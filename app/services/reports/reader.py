@@ -50,7 +50,7 @@ class SnapshotReader:
         wanted = set(finding_ids)
         return {found.id: Marks(found.tags, "") for found in self.content.findings if found.id in wanted}
 
-    def asked(self, kind: str, action: str, position: int) -> None:
+    def asked(self, kind: str, action: str, about: int, by: str = "position") -> None:
         """Return nothing: a report answers no questions."""
         return
 

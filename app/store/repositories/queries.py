@@ -63,11 +63,13 @@ def named(session: Session, query_id: int) -> Asked | None:
     return None if found is None else Asked(found[0], found[1] or "")
 
 
-def about_image(session: Session, run_id: int, kind: str, action: str, position: int) -> Query | None:
-    """Return the latest question of that name about the image at a position of the audited split."""
+def latest_about(
+    session: Session, run_id: int, kind: str, action: str, about: int, by: str = "position"
+) -> Query | None:
+    """Return the latest question of that name whose payload's field `by` is `about`."""
     named = (Query.run_id == run_id, Query.kind == kind, Query.action == action)
-    about = Query.payload["position"].as_integer() == position
-    return session.scalars(select(Query).where(*named, about).order_by(Query.id.desc()).limit(1)).first()
+    same = Query.payload[by].as_integer() == about
+    return session.scalars(select(Query).where(*named, same).order_by(Query.id.desc()).limit(1)).first()
 
 
 def count(session: Session, run_id: int, actions: Sequence[str] = (), *, leaving_out: Sequence[str] = ()) -> int:
