@@ -17,7 +17,7 @@ from app.audits.influence.scores import Attributor
 from app.audits.retraining import by_subset, read_retrained
 from app.numerics.attribution.lds import LinearDatamodellingScore, linear_datamodelling_score, rank_correlation
 
-RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 LEAST_TO_CHOOSE = 16
 """Halves from which on half of them choose TRAK's ridge."""
 LEAST = 3

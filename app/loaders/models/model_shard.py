@@ -80,6 +80,9 @@ def _shard(request: ModelShardRequest, progress: Callable[[dict[str, Any]], None
         steps = request.spec.preprocessing
         for batch in prepared_batches(images, steps, request.batch_size, pace(device), request.max_pixels):
             found = to_input(torch.from_numpy(batch.pixels).to(device), steps)
+            # The graph was written for this order of memory, and a `view` in it takes no other; a copy, since one
+            # channel counts as both orders.
+            found = found.clone(memory_format=torch.contiguous_format)
             own = labels[batch.start : batch.start + len(found)].clone()
             own[[row - batch.start for row in batch.failures]] = -1
             yield ModelBatch(batch.start, found, own.to(device))
