@@ -105,6 +105,18 @@ class Work:
 
         return say
 
+    def saying(self) -> Callable[[str], None]:
+        """Return `say(message)` for a unit of a stage that others work on too; at most twice a second."""
+        said = [0.0]
+
+        def say(message: str) -> None:
+            if time.monotonic() - said[0] > _LOOK_SECONDS:
+                said[0] = time.monotonic()
+                with transaction() as session:
+                    jobs.say(session, self.job, self.line, message)
+
+        return say
+
     def counted(self) -> Callable[[int, int | None, str], None]:
         """Return `say(done, total, message)` for a stage that finds out how long it is on its way."""
         said = [0.0]

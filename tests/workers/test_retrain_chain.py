@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from app.store.images import DatasetImages
 from app.store.models import AuditRun, Dataset, ModelVersion
 from app.store.places import get_artifacts, get_blobs
 from app.store.repositories import jobs
+from app.store.repositories.jobs import Job
 from app.store.session import reading, transaction
 from tests.workers import build
 from tests.workers.home import fresh_home
@@ -196,6 +199,50 @@ def test_datamodels_come_from_their_own_networks_and_share_the_gradients(parts: 
     np.testing.assert_allclose(train["memorisation"].to_numpy(), expected, rtol=1e-3, atol=1e-4)
     values = pq.read_table(get_artifacts().local(found.details_keys["datamodels:value"]) / "values.parquet")
     assert values["row"].to_pylist() == train["row"].to_pylist()
+
+
+def test_a_cancel_stops_a_training_within_seconds_and_a_resume_takes_what_is_there(parts: tuple[int, int]) -> None:
+    slow = RECIPE | {"epochs": 10_000}
+    with transaction() as session:
+        version = session.get_one(ModelVersion, parts[1])
+        version.claim = {"recipe": slow}
+        data = session.get_one(Dataset, parts[0])
+        run = build.run(session, data, version, kinds=["influence"], params={"influence": PARAMS})
+    try:
+        thread = threading.Thread(target=Twin().run_workflow, args=("audit_run", run.id))
+        thread.start()
+        assert waited(lambda: stage_of(run.id)[1].startswith("model 1"), 60)
+        with transaction() as session:
+            assert jobs.request_cancel(session, Job("run", run.id))
+        thread.join(20)
+        assert not thread.is_alive()
+        assert stage_of(run.id)[0] == "cancelled"
+    finally:
+        with transaction() as session:
+            session.get_one(ModelVersion, parts[1]).claim = {"recipe": RECIPE}
+    with transaction() as session:
+        attempt = jobs.resume(session, run.id)
+    twin = Twin()
+    twin.run_workflow("audit_run", run.id, attempt or 0)
+    with reading() as session:
+        assert session.get_one(AuditRun, run.id).status == "succeeded"
+    assert not [unit for unit in twin.ran if unit["stage"] == "retrain"], "this recipe was run before"
+
+
+def stage_of(run_id: int) -> tuple[str, str]:
+    """Status and message of the retraining."""
+    with reading() as session:
+        lines = jobs.stages(session, "run", run_id)
+    return next(((s.status, s.message) for s in lines if s.name == "influence:retrain"), ("", ""))
+
+
+def waited(condition: Callable[[], bool], seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def feature_rows(run: AuditRun) -> tuple[np.ndarray, np.ndarray]:

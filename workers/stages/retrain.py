@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,8 @@ def _compute(work: Work, plan: RunPlan, planned: RetrainPlan, key: str) -> None:
             "device": work.device,
         }
         folder.chmod(0o777)
-        child.request(TRAIN, payload, timeout=get_settings().retrain_seconds, should_stop=work.stopped)
+        seconds = get_settings().retrain_seconds
+        child.request(TRAIN, payload, timeout=seconds, on_progress=_told(work), should_stop=work.stopped)
         _publish(key, folder / "out", planned)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -103,6 +104,16 @@ def _decode(work: Work, child: Sandbox, plan: RunPlan, place: tuple[Path, Sequen
         work.log(
             f"{work.line}: {answer['unreadable']} of {len(rows):,} images cannot be read and are left out", "warning"
         )
+
+
+def _told(work: Work) -> Callable[[dict[str, Any]], None]:
+    say, first = work.saying(), work.args["models"][0]
+
+    def told(news: dict[str, Any]) -> None:
+        done = float(news.get("done", 0))
+        say(f"model {first + int(done) + 1:,}, {100 * (done % 1):.0f} % of its epochs")
+
+    return told
 
 
 def _publish(key: str, output: Path, planned: RetrainPlan) -> None:

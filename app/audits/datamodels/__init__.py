@@ -1,8 +1,11 @@
 """Datamodels: what many networks, each trained on a random part of the data, say of every training image."""
 
-from app.audits.base import AuditKind, ModelStageSpec, RetrainStageSpec, StageSpec
+from dataclasses import replace
+
+from app.audits.base import AuditKind, RetrainStageSpec, StageSpec
 from app.audits.datamodels.page import panels
 from app.audits.datamodels.schema import DatamodelsSummary, Params
+from app.audits.gradients import GRADIENTS
 
 AUDIT = AuditKind(
     name="datamodels",
@@ -13,16 +16,7 @@ AUDIT = AuditKind(
     ),
     params=Params,
     summary=DatamodelsSummary,
-    model_stages=(
-        ModelStageSpec(
-            "gradients",
-            "Take gradients",
-            1,
-            "app.audits.influence.gradients:gradients",
-            ("features",),
-            switch="retrain",
-        ),
-    ),
+    model_stages=(replace(GRADIENTS, switch="retrain"),),
     stages=(
         StageSpec("plan", "Choose random subsets", 1, "app.audits.datamodels.subsets:plan"),
         RetrainStageSpec("retrain", "Retrain on random subsets", 1, plan="plan", switch="retrain"),

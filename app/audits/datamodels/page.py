@@ -28,7 +28,7 @@ class RunDatamodels(BaseModel):
 def panels(subject: Subject, reader: RunReader) -> list[Panel]:
     """Return the panels of this kind for `subject`; none when the run has no result of it."""
     raw = reader.summary("datamodels")
-    if not raw or subject.type not in {"run", "report"}:
+    if not raw or subject.type not in {"run", "report"} or (subject.type == "report" and raw.get("unavailable")):
         return []
     return [Panel("datamodels", "Datamodels", "datamodels/run.html", run_context(raw), 62)]
 

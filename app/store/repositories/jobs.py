@@ -76,6 +76,11 @@ def set_progress(session: Session, job: Job, name: str, done: int, message: str,
     session.execute(update(Stage).where(*_stage(job, name), Stage.status == "running").values(**values))
 
 
+def say(session: Session, job: Job, name: str, message: str) -> None:
+    """State what a running stage is doing."""
+    session.execute(update(Stage).where(*_stage(job, name), Stage.status == "running").values(message=message))
+
+
 def end_stage(
     session: Session,
     job: Job,
