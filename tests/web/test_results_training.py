@@ -1,4 +1,4 @@
-"""The page of training data, its lists as files, and the panel of influence on an image's page."""
+"""The page of training data, its lists as files, a training image's page, and influence on an image's page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.store.artifacts import artifact_key
-from app.store.models import AuditRun
+from app.store.models import AuditRun, Query
 from app.store.places import get_artifacts
 from app.store.session import transaction
 from tests.results_fixture import TRAIN_ROWS
@@ -51,6 +51,8 @@ def attribute(results: Results) -> str:
         for method in ("trak", "similarity"):
             np.save(folder / f"{method}.rows.npy", rows)
             np.save(folder / f"{method}.scores.npy", scores / (1 if method == "trak" else 10))
+            np.save(folder / f"{method}.felt.npy", np.tile(np.array([3, 1, 2, 4], np.int32), (N, 1)))
+            np.save(folder / f"{method}.felt_scores.npy", np.tile(np.array([2, 0, -1, -3], np.float32), (N, 1)))
         score = np.linspace(-1, 1, N).astype(np.float32)
         columns = {
             f"{method}.{part}": score for method in ("trak", "similarity") for part in ("mean", "right", "wrong")
@@ -178,3 +180,121 @@ def test_run_page_names_what_could_not_be_computed(audited: Results) -> None:
     html = audited.signed("viewer").get(audited.run).text
     assert "This model hides its layer." in html
     assert "98.0 % of the weights" in html
+    assert "no network was retrained in this run" in html
+
+
+def training_image(results: Results, row: int, query: str = "") -> dict[str, Any]:
+    answer = results.signed("viewer").get(f"/api/v1{results.run}/training/images/{row}{query}")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_every_training_picture_leads_to_its_page(audited: Results) -> None:
+    row = NAMED[0]
+    page = f"{audited.run}/training/images/{row}"
+    assert twin(audited, "?list=mislabelled")["items"][0]["href"] == f"{page}?list=mislabelled"
+    html = audited.signed("viewer").get(f"{audited.run}/images/{TRAIN_ROWS + 7}").text
+    assert f'href="{audited.run}/training/images/9"' in html
+
+
+def test_a_training_image_shows_whom_it_helps_and_hurts(audited: Results) -> None:
+    found = training_image(audited, 8)
+    assert (found["label"], found["split"]) == (CLASSES[labels(audited)[8]], "train")
+    context = next(p["context"] for p in found["panels"] if p["key"] == "influence-felt")
+    trak = context["methods"][0]
+    assert [int(i["src"].rpartition("/")[2]) - TRAIN_ROWS for i in trak["helpful"]] == [3]
+    assert [int(i["src"].rpartition("/")[2]) - TRAIN_ROWS for i in trak["harmful"]] == [4, 2]
+    assert trak["harmful"][0]["text"] == "-3"
+    assert trak["helpful"][0]["href"] == f"{audited.run}/images/{TRAIN_ROWS + 3}"
+
+
+def test_a_training_image_says_what_is_known_of_it(audited: Results) -> None:
+    facts = {
+        fact["name"]: fact
+        for panel in training_image(audited, NAMED[0])["panels"]
+        if panel["key"] == "influence-facts"
+        for fact in panel["context"]["facts"]
+    }
+    likelier = CLASSES[(labels(audited)[NAMED[0]] + 1) % len(CLASSES)]
+    assert facts["Label"]["value"] == f"probably wrong, looks like {likelier}"
+    assert "0.01 of 1" in facts["Label"]["note"]
+    assert "more than 70 %" in facts["Self-influence"]["note"]
+    html = audited.signed("viewer").get(f"{audited.run}/training/images/8").text
+    assert "with another label on one of them" in html
+    assert "also in the audited split" in audited.signed("viewer").get(f"{audited.run}/training/images/5").text
+
+
+def test_a_training_image_steps_along_its_list(audited: Results) -> None:
+    found = training_image(audited, NAMED[1], "?list=mislabelled")
+    beside = [f"{audited.run}/training/images/{row}?list=mislabelled" for row in (NAMED[0], NAMED[2])]
+    assert [found["previous"], found["next"]] == beside
+    assert found["list_href"] == f"{audited.run}/training?list=mislabelled"
+    assert {one["title"]: (one["place"], one["total"]) for one in found["lists"]}["Probably mislabelled"] == (2, 3)
+
+
+def test_only_training_images_have_that_page(audited: Results) -> None:
+    for row in (TRAIN_ROWS, 10**6):
+        answer = audited.signed().get(f"{audited.run}/training/images/{row}")
+        assert answer.status_code == 404
+    assert audited.signed("outsider").get(f"{audited.run}/training/images/8").status_code == 404
+
+
+def behind(results: Results) -> dict[str, Any]:
+    panels = results.signed().get(f"/api/v1{results.slice()}").json()["panels"]
+    context: dict[str, Any] = next(entry["context"] for entry in panels if entry["key"] == "influence-behind")
+    return context
+
+
+def settle(results: Results, status: str, result: dict[str, Any] | None = None, error: str = "") -> None:
+    """End the latest question as a worker does."""
+    with transaction() as session:
+        query = session.get_one(Query, results.questions()[-1].id)
+        query.status, query.result, query.error = status, result or {}, error
+
+
+def test_a_slice_is_attributed_once_it_is_asked(audited: Results) -> None:
+    before = len(audited.questions())
+    html = audited.signed("viewer").get(audited.slice()).text
+    assert f'method="post" action="{audited.slice()}/behind"' in html
+    for role in ("viewer", "owner"):
+        answer = audited.signed(role).post(f"{audited.slice()}/behind")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{audited.slice()}#influence-behind")
+    asked = audited.questions()[before:]
+    assert [(q.kind, q.action, q.status) for q in asked] == [("influence", "behind_slice", "queued")]
+    assert asked[0].payload["rows"] == sorted(asked[0].payload["rows"])
+    assert behind(audited)["waiting"]
+    assert "Look again" in audited.signed().get(f"{audited.slice()}/behind").text
+    assert audited.signed("outsider").post(f"{audited.slice()}/behind").status_code == 404
+    assert "Training images behind" not in audited.signed().get(f"{audited.run}/ask").text
+
+
+def test_the_answer_stands_on_the_slice_s_page(audited: Results) -> None:
+    audited.signed().post(f"{audited.slice()}/behind")
+    scored = [{"row": row, "label": int(labels(audited)[row]), "score": 2.5} for row in (4, 6)]
+    method = {"method": "similarity", "asked": 5, "helpful": scored, "harmful": []}
+    settle(audited, "succeeded", {"finding_id": 1, "members": 20, "methods": [method]})
+    found = behind(audited)
+    assert (found["waiting"], found["members"]) == (False, 20)
+    assert [i["href"] for i in found["methods"][0]["helpful"]] == [
+        f"{audited.run}/training/images/{row}" for row in (4, 6)
+    ]
+    assert found["partly"] == ["Similarity: mean over a sample of 5 members."]
+    html = audited.signed("viewer").get(audited.slice()).text
+    assert "Mean score over the slice’s 20 images" in html
+    assert "No score is negative." in html
+    assert audited.signed().get(f"{audited.run}/questions/{audited.questions()[-1].id}").status_code == 200
+
+
+def test_a_failed_answer_is_told_and_can_be_asked_again(audited: Results) -> None:
+    audited.signed().post(f"{audited.slice()}/behind")
+    settle(audited, "failed", error="The run names no training split.")
+    html = audited.signed().get(audited.slice()).text
+    assert "The run names no training split." in html
+    audited.signed().post(f"{audited.slice()}/behind")
+    assert audited.questions()[-1].status == "queued"
+
+
+def test_a_run_without_influence_attributes_no_slice(results: Results) -> None:
+    assert results.signed().post(f"{results.slice()}/behind").status_code == 404
+    assert "influence-behind" not in results.signed().get(results.slice()).text

@@ -13,6 +13,9 @@ from PIL import Image
 from safetensors.torch import load
 from torch import Tensor
 
+from app.audits.influence.group import behind_slice
+from app.audits.influence.group_schema import GroupAnswer, GroupPayload
+from app.audits.influence.scores import Attributor
 from app.loaders.models.layers import build_layers
 from app.numerics.attribution.outputs import doubt, margin
 from app.store.images import DatasetImages
@@ -23,6 +26,7 @@ from app.store.session import reading, transaction
 from tests.workers import build
 from tests.workers.home import fresh_home
 from workers import warm
+from workers.stages.answer import _inputs as inputs_of
 from workers.testing import Twin
 
 
@@ -123,6 +127,24 @@ def test_spectra_are_kept_for_later_questions(run: AuditRun) -> None:
     folder = get_artifacts().local(run.details_keys["influence:attribute"])
     assert np.load(folder / "spectrum.ridge.npy") == run.summary["influence"]["ridge"] == 1.0
     assert [np.load(folder / f"spectrum.vectors-{c}.npy").dtype for c in (0, 1)] == [np.float32] * 2
+
+
+def test_a_slice_s_scores_are_the_mean_of_its_members(run: AuditRun) -> None:
+    plan_inputs = inputs_of(run.id, "influence", "cpu")
+    members = [1, 4, 9]
+    answer = GroupAnswer.model_validate(behind_slice(plan_inputs, GroupPayload(rows=members, finding_id=1)).result)
+    assert plan_inputs.train is not None
+    found = Attributor(plan_inputs, plan_inputs.train, plan_inputs.audited)
+    assert [one.method for one in answer.methods] == list(found.methods)
+    for one in answer.methods:
+        mean = found.methods[one.method](np.array(members)).mean(dim=1)
+        high, low = mean.topk(9).values, mean.topk(9, largest=False).values
+        # Scores of KNN-Shapley tie, so that only their values are in order.
+        assert [s.score for s in one.helpful] == pytest.approx(high[high > 0].tolist(), rel=1e-3, abs=1e-6)
+        assert [s.score for s in one.harmful] == pytest.approx(low[low < 0].tolist(), rel=1e-3, abs=1e-6)
+        for scored in one.helpful + one.harmful:
+            assert scored.score == pytest.approx(float(mean[scored.row]), rel=1e-3, abs=1e-6)
+        assert one.asked == 3
 
 
 def test_progress_of_the_network_s_work_is_told(run: AuditRun) -> None:

@@ -1,8 +1,11 @@
 """Influence: the training images that a prediction leans on."""
 
-from app.audits.base import AuditKind, ModelStageSpec, RetrainStageSpec, StageSpec
+from app.audits.base import Action, AuditKind, RetrainStageSpec, StageSpec
+from app.audits.gradients import GRADIENTS
+from app.audits.influence.group_schema import GroupPayload
 from app.audits.influence.page import panels
 from app.audits.influence.page_lists import training_lists
+from app.audits.influence.page_slice import answer
 from app.audits.influence.schema import InfluenceSummary, Params
 
 AUDIT = AuditKind(
@@ -14,9 +17,7 @@ AUDIT = AuditKind(
     ),
     params=Params,
     summary=InfluenceSummary,
-    model_stages=(
-        ModelStageSpec("gradients", "Take gradients", 2, "app.audits.influence.gradients:gradients", ("features",)),
-    ),
+    model_stages=(GRADIENTS,),
     stages=(
         StageSpec("plan", "Choose random halves", 1, "app.audits.influence.subsets:plan"),
         RetrainStageSpec("retrain", "Retrain on random halves", 1, plan="plan", switch="retrain"),
@@ -45,8 +46,18 @@ AUDIT = AuditKind(
         ),
         StageSpec("suspects", "Judge training images", 1, "app.audits.influence.suspects:suspects"),
     ),
+    actions=(
+        Action(
+            "behind_slice",
+            "Training images behind a slice",
+            GroupPayload,
+            "app.audits.influence.group:behind_slice",
+            spends_confirm_rows=False,
+        ),
+    ),
     panels=panels,
     training_lists=training_lists,
+    answer=answer,
     needs_embeddings=True,
     needs_predictions=True,
 )

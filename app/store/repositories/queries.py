@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.store.models import AuditRun, DatasetSplit, Query, User
@@ -80,5 +80,13 @@ def count(session: Session, run_id: int, actions: Sequence[str] = (), *, leaving
 
 def split_of(session: Session, run: AuditRun) -> DatasetSplit:
     """Return the audited split of a run."""
-    same = (DatasetSplit.dataset_id == run.dataset_id, DatasetSplit.name == run.split)
-    return session.scalars(select(DatasetSplit).where(*same)).one()
+    return session.scalars(select(DatasetSplit).where(*_named(run, run.split))).one()
+
+
+def train_split_of(session: Session, run: AuditRun) -> DatasetSplit | None:
+    """Return the training split of a run; none where it names none."""
+    return session.scalars(select(DatasetSplit).where(*_named(run, run.train_split))).one_or_none()
+
+
+def _named(run: AuditRun, split: str) -> tuple[ColumnElement[bool], ...]:
+    return DatasetSplit.dataset_id == run.dataset_id, DatasetSplit.name == split

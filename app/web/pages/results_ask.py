@@ -13,6 +13,7 @@ from app import audits
 from app.audits.pieces import Thumb
 from app.errors import NotFound, UserError
 from app.services import ask as service
+from app.services.behind import BEHIND
 from app.services.parts import PARTS
 from app.store.models import Query
 from app.store.repositories import findings, queries
@@ -31,8 +32,8 @@ pages = Pages("Questions")
 LOG_ROWS = 30
 MARKABLE = 60
 ACTIVE = ("queued", "running")
-_OF_SLICES = {service.REMEASURE: "Measure", PARTS: "Parts of"}
-UNLOGGED = (service.NEIGHBOURS,)
+_OF_SLICES = {service.REMEASURE: "Measure", PARTS: "Parts of", BEHIND: "Training images behind"}
+UNLOGGED = (service.NEIGHBOURS, BEHIND)
 """Questions that claim nothing and test nothing: they would bury the others."""
 
 

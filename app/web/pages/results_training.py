@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from app import audits
-from app.audits.base import TrainingList
+from app.audits.base import Subject, TrainingList
 from app.audits.pieces import Thumb
 from app.errors import NotFound
 from app.services.training_export import MEDIA, export_list
@@ -117,6 +117,7 @@ def _thumbs(reader: LiveReader, chosen: TrainingList, start: int) -> list[Thumb]
             src=reader.picture(entry["row"]),
             alt=f"Training image labelled {reader.class_name(entry['label'])}: {entry['note']}",
             text=f"{reader.class_name(entry['label'])}: {entry['note']}",
+            href=reader.link(Subject("training_image", reader.run_id, row=entry["row"])) + f"?list={chosen.key}",
         )
         for entry in chosen.table.slice(start, PAGE).to_pylist()
     ]

@@ -1,0 +1,139 @@
+"""The question `behind_slice`: which training images the members of a slice depend on, on average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from app.audits.base import ActionResult, Inputs, Split
+from app.audits.influence.group_schema import GroupAnswer, GroupEnds, GroupPayload, Scored
+from app.audits.influence.kept import kept_spectra
+from app.audits.influence.schema import METHODS, Method
+from app.audits.influence.scores import (
+    CannotAttribute,
+    array,
+    checkpoints,
+    last_layer,
+    rows,
+    space,
+    targets_of,
+)
+from app.numerics.attribution.knn_shapley import knn_shapley
+
+SHOWN = 24
+MOST_SORTED = 4_000_000
+"""Distances that KNN-Shapley sorts for one question; of more members a sample is asked."""
+
+Places = NDArray[np.int64]
+
+
+def behind_slice(inputs: Inputs, payload: GroupPayload) -> ActionResult:
+    """Average every method's scores over the slice's members and keep both ends.
+
+    All methods but KNN-Shapley are linear in the target, so that one product with the members' mean does.
+
+    Raises:
+        ValueError: the run has no training split, a position lies outside of the audited split, or no method applies.
+    """
+    train, members = _checked(inputs, payload)
+    makers: dict[Method, Callable[[], tuple[Tensor, int]]] = {
+        "trak": lambda: (_trak(inputs, train, members), len(members)),
+        "tracin": lambda: (_tracin(inputs, train, members), len(members)),
+        "knn_shapley": lambda: _knn_shapley(inputs, train, members),
+        "similarity": lambda: (_similarity(inputs, train, members), len(members)),
+    }
+    found = []
+    for method in METHODS:
+        try:
+            scores, asked = makers[method]()
+        except CannotAttribute:
+            continue
+        found.append(_ends(method, scores, asked, train))
+    if not found:
+        raise ValueError("This run has neither gradients nor features nor embeddings to attribute with.")
+    answer = GroupAnswer(finding_id=payload.finding_id, members=len(members), methods=found)
+    return ActionResult(answer.model_dump(mode="json"))
+
+
+def _checked(inputs: Inputs, payload: GroupPayload) -> tuple[Split, Places]:
+    if inputs.train is None:
+        raise ValueError("The run names no training split.")
+    members = np.array(payload.rows, dtype=np.int64)
+    if members.min() < 0 or members.max() >= len(inputs.audited.manifest):
+        raise ValueError("The slice names an image outside of the audited split.")
+    return inputs.train, members
+
+
+def _trak(inputs: Inputs, train: Split, members: Places) -> Tensor:
+    kept = kept_spectra(inputs)
+    if kept is None:
+        raise CannotAttribute("There are no gradients.")
+    total, doubt = torch.zeros(len(train.manifest)), torch.zeros(len(train.manifest))
+    count = checkpoints(train)
+    for c in range(count):
+        mean = _mean_features(inputs.audited, c, members)
+        total += rows(train, c).dot(kept.spectrum(c).solve(mean, kept.ridge))[:, 0]
+        doubt += torch.from_numpy(array(train, "doubt", c))
+    return total * doubt / count**2
+
+
+def _mean_features(split: Split, checkpoint: int, members: Places) -> Tensor:
+    """Mean sketched gradient of some rows, float32 [1, k]; only these rows are read."""
+    codes, scales = (split.model[f"gradients.{name}-{checkpoint}"] for name in ("codes", "scales"))
+    own, scale = np.asarray(codes[members], np.float32), np.asarray(scales[members], np.float32)
+    return torch.from_numpy(scale @ own)[None] / len(members)
+
+
+def _tracin(inputs: Inputs, train: Split, members: Places) -> Tensor:
+    """Σ over members of (error · error)(input · input) is one bilinear form, [C, d + 1]."""
+    error, features = last_layer(train, teaches=True)
+    other_error, other_features = last_layer(inputs.audited, teaches=False)
+    form = other_error[members].T @ other_features[members]
+    return ((error @ form) * features).sum(dim=1) / len(members)
+
+
+def _similarity(inputs: Inputs, train: Split, members: Places) -> Tensor:
+    """Cosines with members of the row's own label, less those with all others."""
+    labels, own = targets_of(inputs.audited)[members], targets_of(train)
+    queries = normalize(space(inputs.audited)[members], dim=1)
+    keys = normalize(space(train), dim=1)
+    total = -(keys @ queries.sum(dim=0))
+    for label in set(labels.tolist()):
+        same = own == label
+        total[same] += 2 * (keys[same] @ queries[labels == label].sum(dim=0))
+    return total / len(members)
+
+
+def _knn_shapley(inputs: Inputs, train: Split, members: Places) -> tuple[Tensor, int]:
+    most = max(16, MOST_SORTED // max(len(train.manifest), 1))
+    some = members
+    if len(members) > most:
+        some = np.sort(np.random.default_rng(0).permutation(members)[:most])
+    targets, labels = space(inputs.audited)[some], targets_of(inputs.audited)[some]
+    scores = knn_shapley(space(train), targets_of(train), targets, labels, inputs.params.neighbours)
+    return scores.mean(dim=1), len(some)
+
+
+def _ends(method: Method, scores: Tensor, asked: int, train: Split) -> GroupEnds:
+    top = min(SHOWN, max(len(scores) // 2, 1))
+    high, low = scores.topk(top), scores.topk(top, largest=False)
+    return GroupEnds(
+        method=method,
+        asked=asked,
+        helpful=[_scored(train, i, s) for i, s in _pairs(high) if s > 0],
+        harmful=[_scored(train, i, s) for i, s in _pairs(low) if s < 0],
+    )
+
+
+def _pairs(found: tuple[Tensor, Tensor]) -> list[tuple[int, float]]:
+    return list(zip(found[1].tolist(), found[0].tolist(), strict=True))
+
+
+def _scored(train: Split, place: int, score: float) -> Scored:
+    row, label = (train.manifest[name][place].as_py() for name in ("row", "label"))
+    return Scored(row=row, label=label, score=score)

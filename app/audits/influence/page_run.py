@@ -1,0 +1,86 @@
+"""The run's panel: how training data was attributed, and what retraining says of each method."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from app.audits.influence.page_ends import beaten, estimate, evidence, trust_scale
+from app.audits.influence.ranking import ranked
+from app.audits.influence.schema import METHODS, InfluenceSummary, MethodSummary, Removal
+from app.audits.pieces import Estimate
+
+
+class MethodRow(BaseModel):
+    """A method as the run's page lists it."""
+
+    title: str
+    reason: str
+    lds: Estimate | None
+    evidence: str
+    beaten: bool = Field(description="Whether plain similarity does as well.")
+    removal: Estimate | None = Field(description="Share of predictions that flip without its most helpful images.")
+
+
+class RunInfluence(BaseModel):
+    """How training data was attributed in this run."""
+
+    unavailable: str
+    sentences: list[str]
+    methods: list[MethodRow]
+    scale: tuple[float, float] = Field(description="Ends of the axis of all linear datamodelling scores.")
+    ceiling: float | None = Field(description="The score that a perfect attribution would get.")
+    random_removal: Estimate | None = Field(description="Share that flips without as many random images.")
+    proof: str = Field(description="What the scores were measured on, or that nothing was retrained.")
+
+
+def run_context(summary: InfluenceSummary) -> RunInfluence:
+    """Return what a run's page shows of a summary."""
+    return RunInfluence(
+        unavailable=summary.unavailable,
+        sentences=[] if summary.unavailable else _sentences(summary),
+        methods=[_row(m, summary) for m in ranked(summary.methods)],
+        scale=trust_scale(summary),
+        ceiling=summary.proof.ceiling if summary.proof else None,
+        random_removal=_flips(summary.random_removal),
+        proof=_proof(summary),
+    )
+
+
+def _row(method: MethodSummary, summary: InfluenceSummary) -> MethodRow:
+    return MethodRow(
+        title=METHODS[method.method].title,
+        reason=method.reason,
+        lds=estimate(method, summary),
+        evidence=evidence(method),
+        beaten=beaten(method, summary.methods),
+        removal=_flips(method.removal),
+    )
+
+
+def _flips(removal: Removal | None) -> Estimate | None:
+    if removal is None:
+        return None
+    return Estimate(value=removal.rate, low=removal.low, high=removal.high, n=removal.predictions)
+
+
+def _sentences(summary: InfluenceSummary) -> list[str]:
+    found = [f"Each of {summary.targets:,} audited images against {summary.train_rows:,} training images."]
+    if summary.checkpoints and summary.ridge is not None:
+        points = "one checkpoint" if summary.checkpoints == 1 else f"{summary.checkpoints} checkpoints"
+        share = f"{100 * summary.coverage:.1f} % of the weights" if summary.coverage is not None else "the weights"
+        found.append(f"Gradients were taken at {points}, of {share}; ridge {summary.ridge:g} × the mean eigenvalue.")
+    return found
+
+
+def _proof(summary: InfluenceSummary) -> str:
+    if summary.proof is None:
+        return (
+            "Unverified: no network was retrained in this run. With a training recipe on the model version and some "
+            "random halves to retrain on, this table says how far each method can be trusted."
+        )
+    p = summary.proof
+    said = (
+        f"Linear datamodelling score: rank correlation of what a method predicts with what networks gave that were "
+        f"retrained on {p.subsets:,} random halves, {p.repeats} each."
+    )
+    return said + (f" A perfect attribution would get {p.ceiling:.2f}." if p.ceiling is not None else "")
