@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from app.audits import kind as kind_named
 from app.audits.base import RetrainStageSpec
-from app.audits.retraining import RetrainPlan, read_plan
+from app.audits.retraining import StoredPlan
 from app.services import keys
 from app.store.places import get_artifacts
 from app.store.repositories import jobs
@@ -58,12 +55,12 @@ def open_models(job: list[Any], line: str, plan_key: str, device: str) -> list[l
     this, store = Job(*job), get_artifacts()
     plan = load_run(this.id)
     planned = planned_models(plan, plan_key)
-    shards = ranges(plan, len(planned.seeds))
+    shards = ranges(plan, len(planned))
     missing = [models for models in shards if not store.has(models_key(plan, planned, device, *models))]
     left = sum(stop - start for start, stop in missing)
     with transaction() as session:
-        jobs.begin_stage(session, this, line, total=len(planned.seeds), cached=len(planned.seeds) - left)
-        jobs.log(session, this, f"{line}: {left:,} of {len(planned.seeds):,} models to train")
+        jobs.begin_stage(session, this, line, total=len(planned), cached=len(planned) - left)
+        jobs.log(session, this, f"{line}: {left:,} of {len(planned):,} models to train")
     return missing
 
 
@@ -82,11 +79,11 @@ def close_shards(job: list[Any], line: str, aside: list[list[int]]) -> None:
             jobs.log(session, Job(*job), f"{line}: {left_out:,} models are left out", "warning")
 
 
-def planned_models(plan: RunPlan, plan_key: str) -> RetrainPlan:
+def planned_models(plan: RunPlan, plan_key: str) -> StoredPlan:
     """The plan of a retraining stage."""
     rows = plan.range("train")
     assert rows is not None
-    return read_plan(get_artifacts().local(plan_key), rows[1] - rows[0])
+    return StoredPlan(get_artifacts().local(plan_key), rows[1] - rows[0])
 
 
 def ranges(plan: RunPlan, count: int) -> list[list[int]]:
@@ -96,17 +93,19 @@ def ranges(plan: RunPlan, count: int) -> list[list[int]]:
     return [[start, min(start + size, count)] for start in range(0, count, size)]
 
 
-def models_key(plan: RunPlan, planned: RetrainPlan, device: str, start: int, stop: int) -> str:
+def models_key(plan: RunPlan, planned: StoredPlan, device: str, start: int, stop: int) -> str:
     """The key of the networks [start, stop) of a plan: equal rows, recipe, seeds and targets, equal key."""
-    digest = hashlib.sha256()
-    for part in (np.packbits(planned.masks[start:stop], axis=1), planned.seeds[start:stop], planned.targets):
-        digest.update(str(part.shape).encode() + np.ascontiguousarray(part).tobytes())
     rows = [plan.range("audited"), plan.range("train")]
     return keys.models_key(
-        plan.data_hash, plan.model_hash, device, rows=rows, recipe=plan.recipe or {}, chosen=digest.hexdigest()
+        plan.data_hash,
+        plan.model_hash,
+        device,
+        rows=rows,
+        recipe=plan.recipe or {},
+        chosen=planned.fingerprint(start, stop),
     )
 
 
-def folder_of(plan: RunPlan, planned: RetrainPlan, device: str, models: list[int]) -> Path:
+def folder_of(plan: RunPlan, planned: StoredPlan, device: str, models: list[int]) -> Path:
     """Where the networks of a range left their outputs."""
     return get_artifacts().local(models_key(plan, planned, device, *models))

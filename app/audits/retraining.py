@@ -8,6 +8,7 @@ on the targets, and `own` float32 [M', N], the margins of the training rows.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,10 +44,35 @@ class Retrained(NamedTuple):
     own: NDArray[np.float32]
 
 
+class StoredPlan:
+    """A plan as its stage left it, for a training split of `rows` rows; masks are unpacked for some networks only."""
+
+    def __init__(self, folder: Path, rows: int) -> None:
+        self._packed = np.load(folder / "masks.npy", mmap_mode="r")
+        self._seeds, self._rows = np.load(folder / "seeds.npy"), rows
+        self.targets: NDArray[np.int64] = np.load(folder / "targets.npy")
+
+    def __len__(self) -> int:
+        return len(self._seeds)
+
+    def part(self, start: int, stop: int) -> RetrainPlan:
+        """The networks [start, stop)."""
+        packed = self._packed[start:stop]
+        masks = np.unpackbits(packed, axis=1, count=self._rows).astype(bool)
+        return RetrainPlan(masks, self._seeds[start:stop], self.targets)
+
+    def fingerprint(self, start: int, stop: int) -> str:
+        """SHA-256 of what the networks [start, stop) see, their seeds, and what they are asked."""
+        digest = hashlib.sha256()
+        for part in (self._packed[start:stop], self._seeds[start:stop], self.targets):
+            digest.update(str(part.shape).encode() + np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+
+
 def read_plan(folder: Path, rows: int) -> RetrainPlan:
-    """Read a plan for a training split of `rows` rows."""
-    packed, seeds, targets = (np.load(folder / f"{name}.npy") for name in ("masks", "seeds", "targets"))
-    return RetrainPlan(np.unpackbits(packed, axis=1, count=rows).astype(bool), seeds, targets)
+    """Read a whole plan for a training split of `rows` rows."""
+    stored = StoredPlan(folder, rows)
+    return stored.part(0, len(stored))
 
 
 def read_retrained(inputs: Inputs, plan: str, stage: str) -> Retrained | None:

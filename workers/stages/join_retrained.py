@@ -23,13 +23,15 @@ ARRAYS = {"margins": np.float32, "right": np.bool_, "own": np.float32}
 def run(work: Work) -> dict[str, Any]:
     """Write `models`, `margins`, `right` and `own`, see `app.audits.retraining`; return their key."""
     plan, store = load_run(work.job.id), get_artifacts()
+    rows = plan.range("train")
+    assert rows is not None
     planned = planned_models(plan, work.args["plan"])
-    there = [some for some in ranges(plan, len(planned.seeds)) if some not in work.args["aside"]]
+    there = [some for some in ranges(plan, len(planned)) if some not in work.args["aside"]]
     parts = [models_key(plan, planned, work.device, *some) for some in there]
     key = artifact_key("join-retrained", keys.ASSEMBLE_VERSION, models=there, parts=parts, plan=work.args["plan"])
     if not store.has(key):
         models = np.concatenate([np.arange(*some) for some in there] or [np.zeros(0, np.int64)])
-        widths = {"margins": len(planned.targets), "right": len(planned.targets), "own": planned.masks.shape[1]}
+        widths = {"margins": len(planned.targets), "right": len(planned.targets), "own": rows[1] - rows[0]}
         with store.write(key) as folder:
             results.save(Result(summary={}, details={"models": models}), folder)
             for name, dtype in ARRAYS.items():

@@ -34,8 +34,7 @@ def run(work: Work) -> dict[str, Any]:
     planned = planned_models(plan, work.args["plan"])
     key = models_key(plan, planned, work.device, start, stop)
     if not get_artifacts().has(key):
-        part = RetrainPlan(planned.masks[start:stop], planned.seeds[start:stop], planned.targets)
-        _compute(work, plan, part, key)
+        _compute(work, plan, planned.part(start, stop), key)
     work.count(stop - start)
     return {}
 
