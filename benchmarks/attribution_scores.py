@@ -1,0 +1,47 @@
+"""What the attribution benchmarks share: our checkpoints' features, and scores against retrained truth."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from app.numerics.attribution.lds import rank_correlation
+from app.numerics.attribution.outputs import doubt, margin
+from app.numerics.attribution.quantised import quantise
+from app.numerics.attribution.ridge import Spectrum
+from app.numerics.attribution.sketch import GradientSketch
+from app.numerics.attribution.taps import TappedNetwork
+from app.numerics.attribution.trak import Checkpoint
+from benchmarks.attribution_tasks import Data
+
+
+def tapped(network: nn.Module, data: Data) -> TappedNetwork:
+    """Taps on a trained network's graph."""
+    batch = {0: torch.export.Dim("batch")}
+    program = torch.export.export(network, (data.train[:2],), dynamic_shapes=(batch,)).run_decompositions({})
+    return TappedNetwork(program.module(check_guards=False), data.train[:1])
+
+
+def checkpoint(network: nn.Module, data: Data, number: int, width: int) -> Checkpoint:
+    """Everything that TRAK needs of one checkpoint, as a run makes it: int8 rows, their spectrum, targets."""
+    taps = tapped(network, data)
+    sketch = GradientSketch(taps.taps, width, seed=0, checkpoint=number)
+    train, logits = _features(taps, sketch, data.train, data.labels)
+    targets, _ = _features(taps, sketch, data.targets, data.target_labels)
+    rows = quantise(train)
+    return Checkpoint(rows, Spectrum.of([rows.rows()]), quantise(targets).rows(), doubt(logits, data.labels))
+
+
+def _features(taps: TappedNetwork, sketch: GradientSketch, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    features, outputs = [], []
+    for x, y in zip(images.split(64), labels.split(64), strict=True):
+        logits, factors = taps.factors(x, lambda found, y=y: margin(found, y))
+        features.append(sketch.features(factors))
+        outputs.append(logits)
+    return torch.cat(features), torch.cat(outputs)
+
+
+def lds(scores: Tensor, truth: tuple[Tensor, Tensor]) -> float:
+    """Linear datamodelling score of scores [N, m] against masks [M, N] and margins [R, M, m]."""
+    masks, margins = truth
+    return float(rank_correlation(masks.float() @ scores, margins.mean(dim=0)).mean())
