@@ -22,23 +22,33 @@ def tapped(network: nn.Module, data: Data) -> TappedNetwork:
     return TappedNetwork(program.module(check_guards=False), data.train[:1])
 
 
-def checkpoint(network: nn.Module, data: Data, number: int, width: int) -> Checkpoint:
-    """Everything that TRAK needs of one checkpoint, as a run makes it: int8 rows, their spectrum, targets."""
-    taps = tapped(network, data)
-    sketch = GradientSketch(taps.taps, width, seed=0, checkpoint=number)
-    train, logits = _features(taps, sketch, data.train, data.labels)
-    targets, _ = _features(taps, sketch, data.targets, data.target_labels)
-    rows = quantise(train)
-    return Checkpoint(rows, Spectrum.of([rows.rows()]), quantise(targets).rows(), doubt(logits, data.labels))
+class Features:
+    """Sketched gradients at checkpoints of one architecture, whose graph is made once."""
 
+    def __init__(self, network: nn.Module, data: Data, width: int) -> None:
+        batch = {0: torch.export.Dim("batch")}
+        program = torch.export.export(network, (data.train[:2],), dynamic_shapes=(batch,)).run_decompositions({})
+        self._graph, self._data, self._width = program.module(check_guards=False), data, width
+        self._taps = TappedNetwork(self._graph, data.train[:1])
 
-def _features(taps: TappedNetwork, sketch: GradientSketch, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    features, outputs = [], []
-    for x, y in zip(images.split(64), labels.split(64), strict=True):
-        logits, factors = taps.factors(x, lambda found, y=y: margin(found, y))
-        features.append(sketch.features(factors))
-        outputs.append(logits)
-    return torch.cat(features), torch.cat(outputs)
+    def checkpoint(self, network: nn.Module, number: int) -> Checkpoint:
+        """Everything that TRAK needs of one checkpoint, as a run makes it: int8 rows, their spectrum, targets."""
+        data = self._data
+        train, logits = self.of(network, number, data.train, data.labels)
+        rows = quantise(train)
+        targets = quantise(self.of(network, number, data.targets, data.target_labels)[0]).rows()
+        return Checkpoint(rows, Spectrum.of([rows.rows()]), targets, doubt(logits, data.labels))
+
+    def of(self, network: nn.Module, number: int, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Features float32 [n, k] and logits."""
+        self._graph.load_state_dict(network.state_dict())
+        sketch = GradientSketch(self._taps.taps, self._width, seed=0, checkpoint=number)
+        features, outputs = [], []
+        for x, y in zip(images.split(64), labels.split(64), strict=True):
+            logits, factors = self._taps.factors(x, lambda found, y=y: margin(found, y))
+            features.append(sketch.features(factors))
+            outputs.append(logits)
+        return torch.cat(features), torch.cat(outputs)
 
 
 def lds(scores: Tensor, truth: tuple[Tensor, Tensor]) -> float:

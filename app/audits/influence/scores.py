@@ -15,7 +15,7 @@ from app.audits.influence.kept import kept_spectra
 from app.audits.influence.schema import METHODS, Method, Params
 from app.numerics.attribution.knn_shapley import knn_shapley, signed_similarity
 from app.numerics.attribution.quantised import QuantisedRows
-from app.numerics.attribution.ridge import Spectrum
+from app.numerics.attribution.ridge import DEFAULT_RIDGE, Spectrum
 from app.numerics.attribution.tracin import logit_error, tracin_last_layer
 from app.numerics.attribution.trak import Checkpoint, trak_scores
 
@@ -137,7 +137,7 @@ def checkpoints_of(inputs: Inputs, train: Split) -> tuple[list[Checkpoint], floa
         doubts = torch.from_numpy(array(train, "doubt", c))
         spectrum = kept.spectrum(c) if kept else Spectrum.of([codes.rows()])
         found.append(Checkpoint(codes, spectrum, torch.zeros(0, codes.codes.shape[1]), doubts))
-    return found, kept.ridge if kept else params.ridge or (1.0 if count > 1 else 3.0)
+    return found, kept.ridge if kept else params.ridge or DEFAULT_RIDGE
 
 
 def checkpoints(train: Split) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from app.numerics.attribution.quantised import QuantisedRows
-from app.numerics.attribution.ridge import Spectrum
+from app.numerics.attribution.ridge import DEFAULT_RIDGE, Spectrum
 
 
 class Checkpoint(NamedTuple):
@@ -25,7 +25,7 @@ class Checkpoint(NamedTuple):
     doubt: Tensor
 
 
-def trak_scores(checkpoints: Sequence[Checkpoint], ridge: float = 1.0) -> Tensor:
+def trak_scores(checkpoints: Sequence[Checkpoint], ridge: float = DEFAULT_RIDGE) -> Tensor:
     """Scores of all training rows for all targets.
 
     τ = mean_c[Φ_c (Φ_cᵀΦ_c + λI)⁻¹ φ_c(target)] · mean_c[1 − p_y], with λ = `ridge` × mean eigenvalue.
