@@ -153,7 +153,7 @@ def _request(described: dict[str, Any], dataset_id: int, model_id: int | None) -
     spec, claimed = described["spec"], described["claimed_accuracy"]
     trained = {"train_dataset_id": dataset_id, "train_split": described["training_split"]}
     claim = {"accuracy": claimed["value"], "dataset_id": dataset_id, "split": claimed["split"]} | trained
-    claim["recipe"] = described["recipe"]
+    claim["recipe"] = described.get("recipe")
     fields = {name: spec[name] for name in ("architecture", "preprocessing", "classes", "outputs")}
     named = {"model_id": model_id} if model_id else {"name": MODEL}
     return ModelRequest.model_validate(fields | named | {"claim": claim})

@@ -53,7 +53,7 @@ def train(
         device: where to compute.
 
     Raises:
-        ValueError: no rows.
+        ValueError: no rows, or the network returns something else than [b, classes] in training.
         FloatingPointError: the loss is not finite.
     """
     if not len(chosen):
@@ -102,7 +102,10 @@ def _step(
 ) -> Tensor:
     pixels = augmented(rows.fetch(batch), settings.shift, settings.mirror, generator).to(device)
     labels = rows.labels[batch].to(device)
-    loss = cross_entropy(network(rows.to_input(pixels)), labels, label_smoothing=settings.label_smoothing)
+    logits = network(rows.to_input(pixels))
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        raise ValueError("in training it returns something else than one row of scores for each image.")
+    loss = cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
@@ -127,7 +130,11 @@ def _optimiser(network: nn.Module, settings: TrainingSettings) -> torch.optim.Op
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the process's random numbers, which dropout draws from; afterwards they are as before."""
+    """Seed the process's random numbers, which dropout draws from, and forbid kernels whose sums have no order.
+
+    Afterwards both are as before.
+    """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed % 2**63)
-        yield
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield

@@ -147,6 +147,31 @@ def test_bad_input_is_named() -> None:
         trained(small_rows(), torch.arange(20), learning_rate=1e30, schedule="constant")
 
 
+def test_a_network_with_more_than_one_output_in_training_is_named() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(36, 3)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return self.head(x.flatten(1)), x
+
+    with pytest.raises(ValueError, match="something else than one row of scores"):
+        next(train(Two(), small_rows(), torch.arange(9), TrainingSettings(1, 8, 0.1), 0, CPU))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_same_seed_gives_the_same_weights_on_a_gpu() -> None:
+    found, rows, settings = [], small_rows(), TrainingSettings(4, 8, 0.05, shift=1, mirror=True)
+    for _ in range(2):
+        network = fresh(dropout=0.2)
+        for _ in train(network, rows, torch.arange(40), settings, 3, torch.device("cuda")):
+            pass
+        found.append(network.state_dict())
+    assert same(*found)
+
+
 def test_digits_cnn_is_as_good_as_its_peers() -> None:
     """At least 97 %, and no worse (by half a point) than scikit-learn's network and logistic regression."""
     digits = load_digits()
