@@ -259,13 +259,17 @@ class TrainingList:
 
 @dataclass(frozen=True)
 class Action:
-    """An interactive question that a worker answers: `function(Inputs, payload) -> ActionResult`."""
+    """An interactive question that a worker answers: `function(Inputs, payload) -> ActionResult`.
+
+    With `other_run` the payload's `other_run_id` names a second run, whose `Inputs` are a third argument.
+    """
 
     name: str
     title: str
     payload: type[BaseModel]
     function: str
     spends_confirm_rows: bool = True
+    other_run: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ SUMMARY = {
     "train_rows": N, "targets": 720, "checkpoints": 2, "coverage": 0.98, "ridge": 1.0, "methods": METHODS,
     "suspects": {"mislabelled": 3, "leaked": 1, "duplicated": 2, "planted": 10, "planted_in_worst": 8,
                  "planted_named": 7},
+    "effects": {"method": "trak", "targets": 400, "of_targets": 720, "shares": [0.5, 0.25],
+                "clusters": [{"n": 80, "labels": [[0, 60], [1, 20]]}]},
 }  # fmt: skip
 
 
@@ -37,7 +39,11 @@ def audited(results: Results) -> Results:
         run = session.get_one(AuditRun, results.built.run_id)
         run.kinds = ["slices", "influence"]
         run.summary = {**run.summary, "influence": SUMMARY}
-        made = {"influence:attribute": attribute(results), "influence:suspects": suspects(results)}
+        made = {
+            "influence:attribute": attribute(results),
+            "influence:suspects": suspects(results),
+            "influence:effects": effects(),
+        }
         run.details_keys = {**run.details_keys, **made}
     return results
 
@@ -58,6 +64,19 @@ def attribute(results: Results) -> str:
             f"{method}.{part}": score for method in ("trak", "similarity") for part in ("mean", "right", "wrong")
         }
         pq.write_table(pa.table({"row": np.arange(N), "label": labels(results), **columns}), folder / "train.parquet")
+    return key
+
+
+def effects() -> str:
+    ends = [
+        {"group": group, "number": 0, "side": side, "end": end, "row": row + (TRAIN_ROWS if side == "audited" else 0)}
+        for group in ("component", "cluster")
+        for side in ("train", "audited")
+        for end, row in (("high", 3), ("low", 6))
+    ]
+    key = artifact_key("effects", 1, test="web")
+    with get_artifacts().write(key) as folder:
+        pq.write_table(pa.Table.from_pylist(ends), folder / "ends.parquet")
     return key
 
 
@@ -94,7 +113,8 @@ def twin(results: Results, query: str = "") -> dict[str, Any]:
 def test_lists_are_counted_and_the_first_is_shown(audited: Results) -> None:
     found = twin(audited)
     counts = {one["key"]: one["count"] for one in found["lists"]}
-    assert counts == {"harmful": 50, "mislabelled": 3, "memorised": 5, "duplicated": 2, "leaked": 1}
+    lists = {"harmful": 50, "mislabelled": 3, "memorised": 5, "duplicated": 2, "leaked": 1}
+    assert counts == {**lists, "influence-effects": None}
     assert (found["chosen"], found["split"]) == ("harmful", "train")
     assert "Unverified" in found["text"]
     assert [item["src"].rpartition("/")[2] for item in found["items"][:3]] == ["0", "1", "2"]
@@ -298,3 +318,71 @@ def test_a_failed_answer_is_told_and_can_be_asked_again(audited: Results) -> Non
 def test_a_run_without_influence_attributes_no_slice(results: Results) -> None:
     assert results.signed().post(f"{results.slice()}/behind").status_code == 404
     assert "influence-behind" not in results.signed().get(results.slice()).text
+
+
+def test_what_acts_together_stands_beside_the_lists(audited: Results) -> None:
+    found = twin(audited, "?list=influence-effects")
+    context = found["panel"]["context"]
+    assert "over 400 of the 720 audited images" in context["lead"]
+    first, second = context["directions"]
+    assert first["text"] == "50.0 % of all effects"
+    assert first["train_high"][0]["href"] == f"{audited.run}/training/images/3"
+    assert first["audited_low"][0]["href"] == f"{audited.run}/images/{TRAIN_ROWS + 6}"
+    assert second["train_high"] == []
+    assert context["clusters"][0]["text"] == f"{CLASSES[0]} 75 %, {CLASSES[1]} 25 %"
+    html = audited.signed("viewer").get(f"{audited.run}/training?list=influence-effects").text
+    assert 'aria-current="page">What acts together' in html
+
+
+def twins(results: Results) -> int:
+    """A second finished run on the same data; its id."""
+    with transaction() as session:
+        run = session.get_one(AuditRun, results.built.run_id)
+        columns = {c.name: getattr(run, c.name) for c in AuditRun.__table__.columns if c.name != "id"}
+        other = AuditRun(**{**columns, "name": "The other one"})
+        session.add(other)
+        session.flush()
+        return int(other.id)
+
+
+def test_alone_a_run_is_compared_with_nothing(audited: Results) -> None:
+    assert "no other run to compare with" in audited.signed("viewer").get(f"{audited.run}/compare").text
+
+
+def test_two_runs_are_compared_once(audited: Results) -> None:
+    other, before = twins(audited), len(audited.questions())
+    page = f"{audited.run}/compare?with={other}"
+    html = audited.signed("viewer").get(page).text
+    assert f'<option value="{other}" selected>The other one (run {other})' in html
+    assert "Not compared yet" in html
+    for role in ("viewer", "owner"):
+        answer = audited.signed(role).post(f"{audited.run}/compare", data={"with": str(other)})
+        assert (answer.status_code, answer.headers["location"]) == (303, page)
+    asked = audited.questions()[before:]
+    assert [(q.kind, q.action, q.payload) for q in asked] == [("influence", "compare", {"other_run_id": other})]
+    answer_path = f"{audited.run}/compare/answer?with={other}"
+    assert answer_path in audited.signed().get(page).text
+    assert "hx-refresh" not in audited.signed().get(answer_path).headers
+    one = {"own": 0.4, "other": 0.1, "train_high": [3], "train_low": [6], "audited_high": [TRAIN_ROWS],
+           "audited_low": []}  # fmt: skip
+    settle(audited, "succeeded", {
+        "other_run_id": other, "method": "trak", "targets": 400, "of_targets": 720, "similarity": 0.6, "low": 0.5,
+        "high": 0.7, "own": [one], "others": [],
+    })  # fmt: skip
+    assert audited.signed().get(answer_path).headers["hx-refresh"] == "true"
+    context = audited.signed().get(f"/api/v1{page}").json()["panel"]["context"]
+    assert context["own"][0]["text"] == "40.0 % of what it leans on, 10.0 % of what the other does"
+    html = audited.signed("viewer").get(page).text
+    assert "Agreement of attributions" in html
+    assert f'href="{audited.run}/training/images/3"' in html
+
+
+def test_a_run_on_other_data_cannot_be_compared(audited: Results) -> None:
+    other = twins(audited)
+    with transaction() as session:
+        session.get_one(AuditRun, other).train_split = ""
+    answer = audited.signed().post(f"{audited.run}/compare", data={"with": str(other)})
+    assert answer.status_code == 409
+    assert "same data set, audited split and training split" in answer.text
+    assert audited.signed().post(f"{audited.run}/compare", data={"with": ""}).status_code == 422
+    assert audited.signed("outsider").get(f"{audited.run}/compare?with={other}").status_code == 404

@@ -19,7 +19,7 @@ from app.audits.influence.scores import Attributor
 from app.loaders.models.layers import build_layers
 from app.numerics.attribution.outputs import doubt, margin
 from app.store.images import DatasetImages
-from app.store.models import AuditRun, Checkpoint, Dataset, ModelVersion
+from app.store.models import AuditRun, Checkpoint, Dataset, ModelVersion, Query
 from app.store.places import get_artifacts, get_blobs
 from app.store.repositories import jobs
 from app.store.session import reading, transaction
@@ -87,7 +87,7 @@ def test_run_succeeds_and_says_what_it_did(run: AuditRun) -> None:
 
 def test_trak_lists_are_those_of_whole_gradients(run: AuditRun) -> None:
     """With more features than weights nothing is sketched: the formula on autograd's gradients must come out."""
-    x, y = images(run)
+    x, y, ridge = *images(run), run.summary["influence"]["ridge"]
     order = pq.read_table(get_artifacts().local(run.details_keys["influence:attribute"]) / "train.parquet")["row"]
     assert order.to_pylist() == list(range(18))
     expected, doubts = torch.zeros(18, 18), []
@@ -95,7 +95,7 @@ def test_trak_lists_are_those_of_whole_gradients(run: AuditRun) -> None:
         rows, weight = gradient_rows(seed, x, y)
         train, targets = rows[:18], rows[18:]
         moment = train.T @ train
-        matrix = moment + moment.trace() / len(moment) * torch.eye(len(moment))
+        matrix = moment + ridge * moment.trace() / len(moment) * torch.eye(len(moment))
         expected += train @ torch.linalg.solve(matrix, targets.T) / 2
         doubts.append(weight[:18])
     expected *= torch.stack(doubts).mean(dim=0)[:, None]
@@ -125,7 +125,7 @@ def test_columns_are_the_same_scores_from_the_other_side(run: AuditRun) -> None:
 
 def test_spectra_are_kept_for_later_questions(run: AuditRun) -> None:
     folder = get_artifacts().local(run.details_keys["influence:attribute"])
-    assert np.load(folder / "spectrum.ridge.npy") == run.summary["influence"]["ridge"] == 1.0
+    assert np.load(folder / "spectrum.ridge.npy") == run.summary["influence"]["ridge"]
     assert [np.load(folder / f"spectrum.vectors-{c}.npy").dtype for c in (0, 1)] == [np.float32] * 2
 
 
@@ -145,6 +145,37 @@ def test_a_slice_s_scores_are_the_mean_of_its_members(run: AuditRun) -> None:
         for scored in one.helpful + one.harmful:
             assert scored.score == pytest.approx(float(mean[scored.row]), rel=1e-3, abs=1e-6)
         assert one.asked == 3
+
+
+def test_effects_are_those_of_the_whole_matrix(run: AuditRun) -> None:
+    found = inputs_of(run.id, "influence", "cpu")
+    assert found.train is not None
+    folder = get_artifacts().local(run.details_keys["influence:effects"])
+    scores = np.load(folder / "scores.npy").astype(np.float32)
+    expected = Attributor(found, found.train, found.audited).methods["trak"](np.arange(18)).numpy()
+    expected *= 18**0.5 / np.linalg.norm(expected, axis=0)
+    np.testing.assert_allclose(scores, expected, rtol=2e-3, atol=2e-3)
+    summary = run.summary["influence"]["effects"]
+    assert (summary["method"], summary["targets"], summary["of_targets"]) == ("trak", 18, 18)
+    assert sum(cluster["n"] for cluster in summary["clusters"]) == 18
+    values = np.linalg.svd(expected.astype(np.float64), compute_uv=False) ** 2
+    np.testing.assert_allclose(summary["shares"], (values / values.sum())[:6], rtol=1e-3)
+
+
+def test_a_worker_compares_two_runs(run: AuditRun) -> None:
+    """A run against itself: the whole way from the question to the stored answer."""
+    with transaction() as session:
+        payload = {"other_run_id": run.id}
+        query = Query(run_id=run.id, kind="influence", action="compare", payload=payload, status="queued")
+        session.add(query)
+        session.flush()
+        asked = query.id
+    Twin().run_workflow("answer_query", asked)
+    with reading() as session:
+        answered = session.get_one(Query, asked)
+    assert (answered.status, answered.error) == ("succeeded", "")
+    assert answered.result["similarity"] == pytest.approx(1, abs=1e-3)
+    assert answered.result["own"] == []
 
 
 def test_progress_of_the_network_s_work_is_told(run: AuditRun) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -36,14 +37,16 @@ def run(work: Work) -> dict[str, Any]:
         return {}
     action = _action(query.kind, query.action)
     payload = action.payload.model_validate(query.payload)
-    answered = _ask(action, _inputs(query.run_id, query.kind, work.device), payload)
+    others = [query.payload["other_run_id"]] if action.other_run else []
+    inputs = [_inputs(run_id, query.kind, work.device) for run_id in (query.run_id, *others)]
+    answered = _ask(action, inputs, payload)
     _store(query.id, query.run_id, answered)
     return {}
 
 
-def _ask(action: Action, inputs: Inputs, payload: Any) -> ActionResult:
+def _ask(action: Action, inputs: Sequence[Inputs], payload: Any) -> ActionResult:
     try:
-        answered: ActionResult = load_function(action.function)(inputs, payload)
+        answered: ActionResult = load_function(action.function)(inputs[0], payload, *inputs[1:])
     except ValueError as error:
         raise UserError(str(error)) from error
     return answered

@@ -2,10 +2,10 @@
 
 from app.audits.base import Action, AuditKind, RetrainStageSpec, StageSpec
 from app.audits.gradients import GRADIENTS
+from app.audits.influence.compare_schema import ComparePayload
 from app.audits.influence.group_schema import GroupPayload
-from app.audits.influence.page import panels
+from app.audits.influence.page import answer, panels
 from app.audits.influence.page_lists import training_lists
-from app.audits.influence.page_slice import answer
 from app.audits.influence.schema import InfluenceSummary, Params
 
 AUDIT = AuditKind(
@@ -44,6 +44,13 @@ AUDIT = AuditKind(
             "app.audits.influence.removal:flip",
             needs=("prove", "choose", "without"),
         ),
+        StageSpec(
+            "effects",
+            "Find what acts together",
+            1,
+            "app.audits.influence.effects:effects",
+            needs=("plan", "retrain", "attribute", "prove"),
+        ),
         StageSpec("suspects", "Judge training images", 1, "app.audits.influence.suspects:suspects"),
     ),
     actions=(
@@ -53,6 +60,14 @@ AUDIT = AuditKind(
             GroupPayload,
             "app.audits.influence.group:behind_slice",
             spends_confirm_rows=False,
+        ),
+        Action(
+            "compare",
+            "Compare with another run",
+            ComparePayload,
+            "app.audits.influence.compare:compare",
+            spends_confirm_rows=False,
+            other_run=True,
         ),
     ),
     panels=panels,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from app.audits.base import Panel, RunReader, Subject
+from app.audits.influence.page_effects import compared_panel, effects_panel
 from app.audits.influence.page_ends import AllEnds, Ends, all_ends, ends, training_thumb
 from app.audits.influence.page_run import run_context
-from app.audits.influence.page_slice import behind
+from app.audits.influence.page_slice import behind, behind_panel
 from app.audits.influence.page_train import train_panels
 from app.audits.influence.ranking import ranked
 from app.audits.influence.schema import InfluenceSummary, MethodSummary
@@ -38,7 +42,15 @@ def _of_images(subject: Subject, summary: InfluenceSummary, reader: RunReader) -
         return [Panel("influence-behind", "Training images behind the slice", "influence/slice.html", found, 60)]
     if subject.type == "training_image" and subject.row is not None:
         return train_panels(subject.row, summary, reader)
+    if subject.type == "training":
+        return effects_panel(summary, reader)
     return []
+
+
+def answer(action: str, result: Mapping[str, Any], reader: RunReader) -> Panel | None:
+    """Return the panel that shows what a worker answered."""
+    makers = {"behind_slice": behind_panel, "compare": compared_panel}
+    return makers[action](result, reader) if action in makers else None
 
 
 def _image(position: int, summary: InfluenceSummary, reader: RunReader) -> ImageInfluence:

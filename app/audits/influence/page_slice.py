@@ -39,7 +39,7 @@ def behind(subject: Subject, summary: InfluenceSummary, reader: RunReader) -> Be
     return _empty(summary, page).model_copy(update={"waiting": waiting, "error": error, "href": f"{page}/behind"})
 
 
-def answer(_action: str, result: Mapping[str, Any], reader: RunReader) -> Panel:
+def behind_panel(result: Mapping[str, Any], reader: RunReader) -> Panel:
     """Return a worker's answer on a page of its own."""
     summary = InfluenceSummary.model_validate(reader.summary("influence"))
     context = _found(result, summary, reader, _empty(summary, ""))

@@ -34,7 +34,7 @@ class Params(BaseModel):
         None,
         gt=0,
         le=100,
-        description="Damping of TRAK, times the mean eigenvalue; empty: 1 over several checkpoints, 3 for one.",
+        description="Damping of TRAK, times the mean eigenvalue; empty: 3, or the best on retrained halves.",
     )
     neighbours: int = Field(10, ge=1, le=200, description="Neighbours of KNN-Shapley.")
     top: int = Field(50, ge=5, le=200, description="Training images kept at each end for every audited image.")
@@ -109,6 +109,23 @@ class SuspectsSummary(BaseModel):
     planted_named: int = Field(0, description="Of these, how many confident learning names.")
 
 
+class ClusterSummary(BaseModel):
+    """Training images that act on the same audited images in the same way."""
+
+    n: int
+    labels: list[tuple[int, int]] = Field(description="Commonest labels and how many images have each.")
+
+
+class EffectsSummary(BaseModel):
+    """Directions and clusters of training data by effect."""
+
+    method: Method
+    targets: int = Field(description="Audited images that the effects are on.")
+    of_targets: int = Field(description="Audited images of the run; more than `targets` where a sample was taken.")
+    shares: list[float] = Field(description="Share of all effects that each direction explains, largest first.")
+    clusters: list[ClusterSummary]
+
+
 class InfluenceSummary(BaseModel):
     """Summary of the kind."""
 
@@ -123,3 +140,4 @@ class InfluenceSummary(BaseModel):
     proof: Proof | None = None
     random_removal: Removal | None = Field(None, description="Without as many random images of the same class.")
     suspects: SuspectsSummary = SuspectsSummary()
+    effects: EffectsSummary | None = None

@@ -94,6 +94,19 @@ def finished_like(session: Session, version_id: int, dataset_id: int, encoder: s
     return session.scalars(query).first()
 
 
+def on_same_data(session: Session, run: AuditRun, limit: int = 200) -> list[AuditRun]:
+    """Return the other finished runs of its project on the same splits of the same data set, newest first."""
+    same = (
+        AuditRun.project_id == run.project_id,
+        AuditRun.dataset_id == run.dataset_id,
+        AuditRun.split == run.split,
+        AuditRun.train_split == run.train_split,
+        AuditRun.status == "succeeded",
+        AuditRun.id != run.id,
+    )
+    return list(session.scalars(select(AuditRun).where(*same).order_by(AuditRun.id.desc()).limit(limit)))
+
+
 def _named() -> Select[AuditRun, Model, ModelVersion, Dataset, Project]:
     columns = select(AuditRun, Model, ModelVersion, Dataset, Project)
     joined = columns.join(ModelVersion, ModelVersion.id == AuditRun.model_version_id)

@@ -14,6 +14,7 @@ from app.audits.pieces import Thumb
 from app.errors import NotFound, UserError
 from app.services import ask as service
 from app.services.behind import BEHIND
+from app.services.compare import COMPARE
 from app.services.parts import PARTS
 from app.store.models import Query
 from app.store.repositories import findings, queries
@@ -33,7 +34,7 @@ LOG_ROWS = 30
 MARKABLE = 60
 ACTIVE = ("queued", "running")
 _OF_SLICES = {service.REMEASURE: "Measure", PARTS: "Parts of", BEHIND: "Training images behind"}
-UNLOGGED = (service.NEIGHBOURS, BEHIND)
+UNLOGGED = (service.NEIGHBOURS, BEHIND, COMPARE)
 """Questions that claim nothing and test nothing: they would bury the others."""
 
 
@@ -246,6 +247,8 @@ def _words(reader: LiveReader, query: Query) -> str:
         return f"More like {len(query.payload.get('inside', [])):,} marked images{within}"
     if query.action == service.NEIGHBOURS:
         return f"Images nearest to image {reader.split_start + query.payload['position']:,}{within}"
+    if query.action == COMPARE:
+        return f"What the model leans on, against run {query.payload['other_run_id']:,}"
     picked = len(query.payload.get("rows", []))
     if query.action in _OF_SLICES:
         finding = findings.get(reader.session, query.payload.get("finding_id", 0))

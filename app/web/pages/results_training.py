@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query
 from fastapi.responses import Response
@@ -12,10 +12,13 @@ from app import audits
 from app.audits.base import Subject, TrainingList
 from app.audits.pieces import Thumb
 from app.errors import NotFound
+from app.services.compare import COMPARE
 from app.services.training_export import MEDIA, export_list
 from app.store.places import get_artifacts
+from app.web.card import answering
 from app.web.deps import ProjectAccess
 from app.web.pages.results_run import RunHead, home, open_run, run_head
+from app.web.panels import ShownPanel, render_panels
 from app.web.reader import LiveReader
 from app.web.twins import Pages
 
@@ -29,7 +32,7 @@ class ListHead(BaseModel):
     key: str
     title: str
     href: str
-    count: int
+    count: int | None = Field(description="Images on it; none for what is no list.")
 
 
 class TrainingPage(BaseModel):
@@ -37,7 +40,7 @@ class TrainingPage(BaseModel):
 
     run: RunHead
     lists: list[ListHead]
-    chosen: str = Field(description="Key of the list shown; empty where there is none.")
+    chosen: str = Field(description="Key of the list or panel shown; empty where there is none.")
     title: str
     text: str = Field(description="How the list was made and what it is worth.")
     items: list[Thumb]
@@ -47,6 +50,8 @@ class TrainingPage(BaseModel):
     next: str
     files: list[tuple[str, str]] = Field(description="Name and path of the list as a file.")
     split: str = Field(description="The training split; empty: the run names none.")
+    panel: ShownPanel | None = Field(description="What is shown in place of a list.")
+    compare: str = Field(description="Path of the comparison with other runs; empty where no kind compares.")
 
 
 @pages.page("/runs/{run_id}/training", "results/training.html")
@@ -58,22 +63,16 @@ def training(
 ) -> TrainingPage:
     """Training images that are probably harmful, mislabelled, memorised, duplicated or leaked."""
     reader = open_run(access, run_id)
-    found = lists_of(reader)
-    chosen = _chosen(found, list_) if found or list_ else None
-    start = (page - 1) * PAGE
+    found, panels = lists_of(reader), render_panels(Subject("training", run_id), reader, reader.run.kinds)
+    panel = next((one for one in panels if one.key == list_), None)
+    chosen = None if panel or not (found or list_) else _chosen(found, list_)
     return TrainingPage(
         run=run_head(access, reader),
-        lists=[_head(reader, one) for one in found],
-        chosen=chosen.key if chosen else "",
-        title=chosen.title if chosen else "",
-        text=chosen.text if chosen else "",
-        items=_thumbs(reader, chosen, start) if chosen else [],
-        first=start + 1,
-        total=len(chosen.table) if chosen else 0,
-        previous=_page(reader, chosen, page - 1) if chosen and page > 1 else "",
-        next=_page(reader, chosen, page + 1) if chosen and start + PAGE < len(chosen.table) else "",
-        files=[(form, f"{home(reader.run)}/training/{chosen.key}.{form}") for form in MEDIA] if chosen else [],
+        lists=[_head(reader, one) for one in found] + [_panel_head(reader, one) for one in panels],
         split=reader.run.train_split,
+        panel=panel,
+        compare=f"{home(reader.run)}/compare" if answering(reader, COMPARE) else "",
+        **(_shown(reader, chosen, page) if chosen else _nothing(panel)),
     )
 
 
@@ -105,6 +104,30 @@ def _chosen(found: list[TrainingList], key: str) -> TrainingList:
 
 def _head(reader: LiveReader, one: TrainingList) -> ListHead:
     return ListHead(key=one.key, title=one.title, href=_page(reader, one, 1), count=len(one.table))
+
+
+def _panel_head(reader: LiveReader, one: ShownPanel) -> ListHead:
+    return ListHead(key=one.key, title=one.title, href=f"{home(reader.run)}/training?list={one.key}", count=None)
+
+
+def _shown(reader: LiveReader, chosen: TrainingList, page: int) -> dict[str, Any]:
+    start, total = (page - 1) * PAGE, len(chosen.table)
+    return {
+        "chosen": chosen.key,
+        "title": chosen.title,
+        "text": chosen.text,
+        "items": _thumbs(reader, chosen, start),
+        "first": start + 1,
+        "total": total,
+        "previous": _page(reader, chosen, page - 1) if page > 1 else "",
+        "next": _page(reader, chosen, page + 1) if start + PAGE < total else "",
+        "files": [(form, f"{home(reader.run)}/training/{chosen.key}.{form}") for form in MEDIA],
+    }
+
+
+def _nothing(panel: ShownPanel | None) -> dict[str, Any]:
+    empty: dict[str, Any] = {"text": "", "items": [], "first": 1, "total": 0, "previous": "", "next": "", "files": []}
+    return {**empty, "chosen": panel.key if panel else "", "title": panel.title if panel else ""}
 
 
 def _page(reader: LiveReader, one: TrainingList, page: int) -> str:
