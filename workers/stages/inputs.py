@@ -69,7 +69,8 @@ def load_split(plan: RunPlan, role: Role, key: str, model: Mapping[str, Mapping[
 def _of_stage(stage: str, keys: Mapping[str, str], role: Role) -> Iterator[tuple[str, NDArray[Any]]]:
     if role in keys:
         for path in sorted(get_artifacts().local(keys[role]).glob("*.npy")):
-            yield f"{stage}.{path.stem}", np.load(path, mmap_mode="r")
+            # Copy on write: torch wants memory that could be written, and large arrays are not to be copied for that.
+            yield f"{stage}.{path.stem}", np.load(path, mmap_mode="c")
 
 
 def _manifest(plan: RunPlan, rows: tuple[int, int], audited: NDArray[np.bool_]) -> pa.Table:

@@ -152,9 +152,8 @@ def rows(split: Split, checkpoint: int) -> QuantisedRows:
 
 
 def array(split: Split, name: str, checkpoint: int) -> NDArray[np.generic]:
-    """One array of the stage `gradients`, copied on write only where torch insists."""
-    found: NDArray[np.generic] = np.array(split.model[f"gradients.{name}-{checkpoint}"])
-    return found
+    """One array of the stage `gradients`; it stays on disk where it is mapped so that torch may have it."""
+    return np.require(split.model[f"gradients.{name}-{checkpoint}"], requirements="W")
 
 
 def tensor(values: NDArray[np.float32]) -> Tensor:
