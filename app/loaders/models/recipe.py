@@ -18,7 +18,9 @@ class Recipe(BaseModel):
     batch_size: int = Field(64, ge=1, le=65_536)
     learning_rate: float = Field(gt=0, le=100, description="The largest of the schedule.")
     optimiser: Literal["sgd", "adamw"] = "sgd"
-    momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd (Nesterov's where positive); β₁ of adamw.")
+    momentum: float = Field(
+        0.9, ge=0, lt=1, description="Of sgd (Nesterov's where positive); β₁ of adamw. The middle with one_cycle."
+    )
     weight_decay: float = Field(0.0, ge=0, le=10)
     schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
     warmup: float = Field(0.3, ge=0, le=0.9, description="Share of the steps over which the rate rises.")

@@ -20,7 +20,7 @@ class TrainingSettings:
     """The largest of the schedule."""
     optimiser: Optimiser = "sgd"
     momentum: float = 0.9
-    """Of sgd (Nesterov's where positive); β₁ of adamw."""
+    """Of sgd (Nesterov's where positive); β₁ of adamw. The middle of its cycle with `one_cycle`."""
     weight_decay: float = 0.0
     schedule: Schedule = "one_cycle"
     warmup: float = 0.3
@@ -43,13 +43,27 @@ def rate_at(settings: TrainingSettings, step: int, steps: int) -> float:
     if settings.schedule == "constant":
         return peak
     if settings.schedule == "one_cycle":
-        top = max(risen - 1, 0.0)
-        if step < top:
-            return _between(peak / 25, peak, step / top)
-        return _between(peak, peak / 25e4, (step - top) / max(steps - 1 - top, 1e-9))
+        return _cycle(settings, step, steps, (peak / 25, peak, peak / 25e4))
     if step < risen:
         return peak * (step + 1) / (risen + 1)
     return _between(peak, 0.0, (step - risen) / (steps - risen))
+
+
+def momentum_at(settings: TrainingSettings, step: int, steps: int) -> float:
+    """The momentum of a step: with `one_cycle` it falls where the rate rises, between m ± (1 − m) / 2."""
+    middle = settings.momentum
+    if settings.schedule != "one_cycle" or not middle:
+        return middle
+    low, high = max(middle - (1 - middle) / 2, 0.0), middle + (1 - middle) / 2
+    return _cycle(settings, step, steps, (high, low, high))
+
+
+def _cycle(settings: TrainingSettings, step: int, steps: int, values: tuple[float, float, float]) -> float:
+    """From the first value to the second over the warm-up, then to the third."""
+    top = max(settings.warmup * steps - 1, 0.0)
+    if step < top:
+        return _between(values[0], values[1], step / top)
+    return _between(values[1], values[2], (step - top) / max(steps - 1 - top, 1e-9))
 
 
 def _between(start: float, stop: float, share: float) -> float:

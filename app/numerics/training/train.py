@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from app.numerics.attribution.outputs import margin
 from app.numerics.training.augment import augmented
-from app.numerics.training.settings import TrainingSettings, rate_at
+from app.numerics.training.settings import TrainingSettings, momentum_at, rate_at
 
 Fetch = Callable[[Tensor], Tensor]
 """Indices int64 [b], ascending or not → pixels uint8 [b, height, width, channels] on the CPU."""
@@ -68,8 +68,7 @@ def train(
         with _seeded(seed * 1_000_003 + epoch, device):
             network.train()
             for place, batch in enumerate(_batches(order, settings.batch_size)):
-                for group in optimiser.param_groups:
-                    group["lr"] = rate_at(settings, epoch * per_epoch + place, steps)
+                _set(optimiser, settings, epoch * per_epoch + place, steps)
                 total += _step(network, optimiser, rows, batch, settings, generator, device) * len(batch)
             network.eval()
         loss = float(total) / len(chosen)
@@ -118,6 +117,13 @@ def _batches(order: Tensor, size: int) -> list[Tensor]:
     if len(pieces) > 1 and len(pieces[-1]) == 1:
         pieces[-2:] = [torch.cat(pieces[-2:])]
     return pieces
+
+
+def _set(optimiser: torch.optim.Optimizer, settings: TrainingSettings, step: int, steps: int) -> None:
+    """Learning rate and momentum of a step."""
+    for group in optimiser.param_groups:
+        group["lr"], momentum = rate_at(settings, step, steps), momentum_at(settings, step, steps)
+        group.update({"betas": (momentum, 0.999)} if settings.optimiser == "adamw" else {"momentum": momentum})
 
 
 def _optimiser(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:

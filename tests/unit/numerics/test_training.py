@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from app.numerics.attribution.outputs import margin
 from app.numerics.training.augment import augmented
-from app.numerics.training.settings import TrainingSettings, rate_at
+from app.numerics.training.settings import TrainingSettings, momentum_at, rate_at
 from app.numerics.training.train import Rows, outputs, train
 
 CPU = torch.device("cpu")
@@ -92,6 +92,7 @@ def test_one_cycle_is_torch_s(steps: int) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.4, total_steps=steps, pct_start=0.3)
     for step in range(steps):
         assert rate_at(settings, step, steps) == pytest.approx(optimiser.param_groups[0]["lr"], rel=1e-6)
+        assert momentum_at(settings, step, steps) == pytest.approx(optimiser.param_groups[0]["momentum"], rel=1e-6)
         optimiser.step()
         if step < steps - 1:
             schedule.step()
@@ -103,6 +104,7 @@ def test_rates_of_every_schedule_are_positive_and_at_most_the_largest(steps: int
         for warmup in (0.0, 0.3, 0.9):
             settings = TrainingSettings(1, 1, 0.4, schedule=schedule, warmup=warmup)
             rates = [rate_at(settings, step, steps) for step in range(steps)]
+            assert all(0 <= momentum_at(settings, step, steps) < 1 for step in range(steps))
             assert all(0 < rate <= 0.4 + 1e-12 for rate in rates)
 
 
