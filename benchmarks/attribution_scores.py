@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +29,9 @@ class Features:
 
     def __init__(self, network: nn.Module, data: Data, width: int) -> None:
         batch = {0: torch.export.Dim("batch")}
-        program = torch.export.export(network, (data.train[:2],), dynamic_shapes=(batch,)).run_decompositions({})
+        # The graph takes other checkpoints' weights in place, so it must not share the network's own.
+        own = copy.deepcopy(network)
+        program = torch.export.export(own, (data.train[:2],), dynamic_shapes=(batch,)).run_decompositions({})
         self._graph, self._data, self._width = program.module(check_guards=False), data, width
         self._taps = TappedNetwork(self._graph, data.train[:1])
 
