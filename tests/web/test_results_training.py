@@ -225,7 +225,7 @@ def test_a_training_image_shows_whom_it_helps_and_hurts(audited: Results) -> Non
     trak = context["methods"][0]
     assert [int(i["src"].rpartition("/")[2]) - TRAIN_ROWS for i in trak["helpful"]] == [3]
     assert [int(i["src"].rpartition("/")[2]) - TRAIN_ROWS for i in trak["harmful"]] == [4, 2]
-    assert trak["harmful"][0]["text"] == "-3"
+    assert trak["harmful"][0]["text"] == "−3"
     assert trak["helpful"][0]["href"] == f"{audited.run}/images/{TRAIN_ROWS + 3}"
 
 
@@ -239,7 +239,7 @@ def test_a_training_image_says_what_is_known_of_it(audited: Results) -> None:
     likelier = CLASSES[(labels(audited)[NAMED[0]] + 1) % len(CLASSES)]
     assert facts["Label"]["value"] == f"probably wrong, looks like {likelier}"
     assert "0.01 of 1" in facts["Label"]["note"]
-    assert "more than 70 %" in facts["Self-influence"]["note"]
+    assert "place 30 of 100" in facts["Self-influence"]["note"]
     html = audited.signed("viewer").get(f"{audited.run}/training/images/8").text
     assert "with another label on one of them" in html
     assert "also in the audited split" in audited.signed("viewer").get(f"{audited.run}/training/images/5").text
@@ -324,7 +324,7 @@ def test_what_acts_together_stands_beside_the_lists(audited: Results) -> None:
     found = twin(audited, "?list=influence-effects")
     context = found["panel"]["context"]
     assert "over 400 of the 720 audited images" in context["lead"]
-    first, second = context["directions"]
+    first, second = context["components"]
     assert first["text"] == "50.0 % of all effects"
     assert first["train_high"][0]["href"] == f"{audited.run}/training/images/3"
     assert first["audited_low"][0]["href"] == f"{audited.run}/images/{TRAIN_ROWS + 6}"

@@ -47,7 +47,7 @@ AUDIT = AuditKind(
         StageSpec(
             "effects",
             "Find what acts together",
-            1,
+            2,
             "app.audits.influence.effects:effects",
             needs=("plan", "retrain", "attribute", "prove"),
         ),

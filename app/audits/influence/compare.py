@@ -15,7 +15,7 @@ from app.audits.influence.schema import METHODS, EffectsSummary
 from app.numerics.attribution.effects import model_difference
 
 DIRECTIONS = 4
-SHOWN = 8
+SHOWN = 6
 _DRAWS = 1_000
 
 Rows = NDArray[np.int64]

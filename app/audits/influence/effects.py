@@ -26,7 +26,7 @@ MOST_NUMBERS = 20_000_000
 COMPONENTS = 6
 CLUSTERS = range(3, 9)
 MOST_TRAINED = 5_000
-SHOWN = 8
+SHOWN, MEMBERS = 6, 12
 LABELS = 3
 
 
@@ -119,7 +119,7 @@ def _clusters(found: Matrix, labels: Tensor, train: Split, ends: _Ends) -> list[
         mean = found.scores[member].mean(dim=0)
         # Members that act most in the cluster's own way; the others stand at the end.
         typical = torch.where(member, found.scores @ mean, -torch.inf)
-        ends.add("cluster", number, "train", "high", typical, min(SHOWN, int(sizes[c])))
+        ends.add("cluster", number, "train", "high", typical, min(MEMBERS, int(sizes[c])))
         ends.both("cluster", number, "audited", mean)
         named, counts = np.unique(own[member.numpy()], return_counts=True)
         common = [(int(named[i]), int(counts[i])) for i in np.argsort(-counts, kind="stable")[:LABELS]]

@@ -1,4 +1,4 @@
-"""What acts together: directions and clusters of training data by effect, and how two runs differ in them."""
+"""What acts together: components and clusters of training data by effect, and how two runs differ in them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Found = Mapping[tuple[str, int, str, str], list[int]]
 
 
 class Ways(BaseModel):
-    """A direction: at either end, training images and the audited images that feel them."""
+    """A component, or a difference: at either end, training images and the audited images that feel them."""
 
     title: str
-    text: str = Field(description="How much of all effects it explains.")
+    text: str = Field(description="How much it explains.")
     train_high: list[Thumb]
     audited_high: list[Thumb]
     train_low: list[Thumb]
@@ -39,10 +39,10 @@ class Group(BaseModel):
 
 
 class Effects(BaseModel):
-    """Directions and clusters of training data by effect."""
+    """Components and clusters of training data by effect."""
 
     lead: str
-    directions: list[Ways]
+    components: list[Ways]
     clusters: list[Group]
 
 
@@ -66,7 +66,7 @@ def effects_panel(summary: InfluenceSummary, reader: RunReader) -> list[Panel]:
     labels = _labels(reader)
     context = Effects(
         lead=_lead(summary.effects),
-        directions=[_way(number, share, found, labels, reader) for number, share in enumerate(summary.effects.shares)],
+        components=[_way(number, share, found, labels, reader) for number, share in enumerate(summary.effects.shares)],
         clusters=[_group(number, summary.effects, found, labels, reader) for number in range(_count(summary.effects))],
     )
     return [Panel("influence-effects", "What acts together", "influence/effects.html", context, 50)]
@@ -104,7 +104,7 @@ def _labels(reader: RunReader) -> dict[int, int]:
 def _lead(effects: EffectsSummary) -> str:
     return (
         f"By {METHODS[effects.method].title}, {_sampled(effects.targets, effects.of_targets)}. Training images at one "
-        "end of a direction help the audited images at the same end and hurt those at the other."
+        "end of a component help the audited images at the same end and hurt those at the other."
     )
 
 
@@ -121,13 +121,13 @@ def _way(number: int, share: float, found: Found, labels: Mapping[int, int], rea
         for end in ("high", "low")
     }
     text = f"{100 * share:.1f} % of all effects"
-    return _drawn(f"Direction {number + 1}", text, ends, labels, reader)
+    return _drawn(f"Component {number + 1}", text, ends, labels, reader)
 
 
 def _difference(number: int, one: Direction, labels: Mapping[int, int], reader: RunReader) -> Ways:
     text = f"{100 * one.own:.1f} % of what it leans on, {100 * one.other:.1f} % of what the other does"
     ends = {name: getattr(one, name) for name in ("train_high", "train_low", "audited_high", "audited_low")}
-    return _drawn(f"Direction {number + 1}", text, ends, labels, reader)
+    return _drawn(f"Difference {number + 1}", text, ends, labels, reader)
 
 
 def _drawn(title: str, text: str, ends: Mapping[str, list[int]], labels: Mapping[int, int], reader: RunReader) -> Ways:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from pydantic import BaseModel, Field
 
 from app.audits.base import RunReader, Subject
@@ -67,10 +68,16 @@ def training_thumb(row: int, label: int, score: float, reader: RunReader) -> Thu
     name = class_name(reader, label)
     return Thumb(
         src=reader.picture(row),
-        alt=f"Training image labelled {name}, score {score:+.3g}",
-        text=f"{name} {score:+.2g}",
+        alt=f"Training image labelled {name}, score {signed(score)}",
+        text=f"{name} {signed(score)}",
         href=reader.link(Subject("training_image", reader.run_id, row=row)),
     )
+
+
+def signed(score: float) -> str:
+    """Return a score with its sign and two digits that count, never as a power of ten."""
+    digits = np.format_float_positional(abs(score), precision=2, fractional=False, trim="-")
+    return f"{'−' if score < 0 else '+'}{digits}"
 
 
 def class_name(reader: RunReader, label: int) -> str:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.audits.base import RunReader, TrainingList
+from app.audits.influence.page_ends import signed
 from app.audits.influence.ranking import ranked
 from app.audits.influence.schema import METHODS, InfluenceSummary, SuspectsSummary
 from app.errors import NotFound
@@ -45,7 +46,7 @@ def _harmful(reader: RunReader, summary: InfluenceSummary) -> TrainingList | Non
         f"By {METHODS[method.method].title}: mean score over the audited images that the model gets wrong, lowest "
         "first. " + ("" if method.lds is not None else "Unverified: nothing was retrained without them.")
     )
-    notes = [f"{value:+.3g}" for value in score[order]]
+    notes = [signed(value) for value in score[order].tolist()]
     return TrainingList("harmful", "Harmful", text.strip(), _table(table, order, score, notes, "drop"))
 
 

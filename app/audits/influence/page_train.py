@@ -7,7 +7,7 @@ import pyarrow as pa
 from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader
-from app.audits.influence.page_ends import AllEnds, Ends, all_ends, class_name, ends
+from app.audits.influence.page_ends import AllEnds, Ends, all_ends, class_name, ends, signed
 from app.audits.influence.ranking import ranked
 from app.audits.influence.schema import InfluenceSummary, MethodSummary
 from app.audits.pieces import Thumb
@@ -78,7 +78,7 @@ def _thumbs(places: np.ndarray, scores: np.ndarray, sign: int, reader: RunReader
 
 
 def _told(thumb: Thumb, score: float) -> Thumb:
-    return thumb.model_copy(update={"text": f"{score:+.2g}", "alt": f"{thumb.alt}, score {score:+.3g}"})
+    return thumb.model_copy(update={"text": signed(score), "alt": f"{thumb.alt}, score {signed(score)}"})
 
 
 def _facts(train: pa.Table, place: int, row: int, summary: InfluenceSummary, reader: RunReader) -> list[Fact]:
@@ -96,12 +96,11 @@ def _facts(train: pa.Table, place: int, row: int, summary: InfluenceSummary, rea
 
 def _mean(train: pa.Table, method: MethodSummary, place: int) -> Fact:
     scores = train[f"{method.method}.wrong"].to_numpy()
-    worse = 100 * float((scores > scores[place]).mean())
     return Fact(
         name="On mistakes",
-        value=f"{scores[place]:+.2g}",
-        note=f"mean score over the audited images that the model gets wrong; lower than {worse:.0f} % of the training "
-        "images",
+        value=signed(float(scores[place])),
+        note="mean score over the audited images that the model gets wrong; "
+        f"place {1 + int((scores < scores[place]).sum()):,} of {len(scores):,}, the most harmful first",
     )
 
 
@@ -113,14 +112,8 @@ def _judged(table: pa.Table, place: int, reader: RunReader) -> list[Fact]:
         found.append(Fact(name="Label", value=_label(named, likelier, table, place, reader), note=_quality(quality)))
     if "self_influence" in table.column_names:
         own = table["self_influence"].to_numpy()
-        share = 100 * float((own < own[place]).mean())
-        found.append(
-            Fact(
-                name="Self-influence",
-                value=f"{own[place]:.2g}",
-                note=f"it leans on itself more than {share:.0f} % of the training images",
-            )
-        )
+        rank = f"place {1 + int((own > own[place]).sum()):,} of {len(own):,}, those that lean most on themselves first"
+        found.append(Fact(name="Self-influence", value=f"{own[place]:.2g}", note=rank))
     return found
 
 
