@@ -57,14 +57,15 @@ def take_over(folder: Path) -> None:
 
 
 def model_child(model_hash: str, checkpoint: Path, device: str) -> Sandbox:
-    """Return the warm child of a model version; the one of another version ends."""
+    """Return the warm child of a model version; the one of another version, or of another file of it, ends."""
     global _child  # noqa: PLW0603 - one warm child per process
+    name = f"{model_hash} {checkpoint}"
     with _lock:
-        if _child is not None and (_child[0] != model_hash or not _child[1].folder.is_dir()):
+        if _child is not None and (_child[0] != name or not _child[1].folder.is_dir()):
             drop(_child[1])
             _child = None
         if _child is None:
-            _child = (model_hash, new_sandbox([checkpoint], device))
+            _child = (name, new_sandbox([checkpoint], device))
         return _child[1]
 
 
