@@ -57,7 +57,7 @@ def take_over(folder: Path) -> None:
 
 
 def model_child(model_hash: str, checkpoints: Sequence[Path], device: str) -> Sandbox:
-    """Return the warm child of a model version; the one of another version ends."""
+    """Return the warm child of a model version; the one of another version, or of other files of it, ends."""
     global _child  # noqa: PLW0603 - one warm child per process
     name = "\n".join([model_hash, *map(str, checkpoints)])
     with _lock:

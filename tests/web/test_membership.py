@@ -26,6 +26,7 @@ OPEN = {
     "/setup",
     "/sign-in",
     "/invitations/{token}",
+    "/reset/{token}",
     "/shared/{token}",
     "/shared/{token}/thumbs/{row}",
 }

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.services import queue
 from app.store.models import AuditRun, Dataset, Query
-from app.store.repositories import jobs
+from app.store.repositories import jobs, subjects
 from app.store.repositories.jobs import Job, StagePlan
 from app.store.session import get_engine, reading, transaction
 from tests.workers import build
@@ -194,3 +194,17 @@ def test_the_engine_forgets_what_ended_long_ago(run: AuditRun) -> None:
     with reading() as session:
         assert queue.status(session, ended) is None
         assert queue.status(session, waiting) == "ENQUEUED"
+
+
+def test_results_are_written_by_the_attempt_that_stands_only(run: AuditRun) -> None:
+    old = Job("run", run.id)
+    with transaction() as session:
+        jobs.start(session, old)
+        jobs.request_cancel(session, old)
+        new = Job("run", run.id, jobs.resume(session, run.id) or 0)
+        jobs.start(session, new)
+        subjects.fill_run(session, run.id, old.attempt, {"summary": {"of": "the stopped one"}})
+        subjects.fill_run(session, run.id, new.attempt, {"scores_key": "scores-1-new"})
+    with reading() as session:
+        stored = session.get_one(AuditRun, run.id)
+        assert (stored.summary, stored.scores_key) == ({}, "scores-1-new")

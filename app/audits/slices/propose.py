@@ -18,6 +18,8 @@ from app.numerics.subslices import fit_subslices, subslice_members, subslice_sco
 FEWEST_ROWS = 20
 FEWEST_WRONG = 5
 MIXTURE_ROWS = 20_000
+"""Fit rows of all classes together, though each has at least `MIXTURE_OF_CLASS`."""
+MIXTURE_OF_CLASS = 250
 LIKELY = 0.5
 UNSURE_SHARE = 0.1
 UNSURE = "Where the model is least sure"
@@ -55,9 +57,10 @@ def by_mixture(rows: Rows, params: Params, seed: int) -> Iterator[Candidate]:
     One class at a time, as in the published comparisons, whose tasks are one class against the rest: over all classes
     together the largest few gaps belong to the worst class.
     """
+    most = max(MIXTURE_OF_CLASS, MIXTURE_ROWS // max(len(rows.classes), 1))
     for index, positions in rows.by_class():
         generator = np.random.default_rng([seed, 2, index])
-        fit = generator.permutation(positions[rows.fit[positions]])[:MIXTURE_ROWS]
+        fit = generator.permutation(positions[rows.fit[positions]])[:most]
         if len(fit) < FEWEST_ROWS or (~rows.correct[fit]).sum() < FEWEST_WRONG:
             continue
         features = rows.features(np.sort(fit))

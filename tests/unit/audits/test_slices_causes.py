@@ -107,7 +107,7 @@ def test_of_two_that_are_the_same_the_preferred_method_is_kept_and_the_other_com
     assert [own[i].key for i in ranked(own, set())] == ["b", "a"]
 
 
-def test_a_small_part_of_a_larger_slice_is_a_slice_of_its_own(measured: list[Measured]) -> None:
+def test_a_large_slice_around_a_preferred_small_one_is_a_slice_of_its_own(measured: list[Measured]) -> None:
     whole, part = (replace(m, metrics=m.metrics.model_copy()) for m in measured)
     part = replace(part, rows=whole.rows[: len(whole.rows) // 3])
     mark_same([whole, part], ("direction", "mixture"), set())

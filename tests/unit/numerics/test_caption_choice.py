@@ -26,7 +26,7 @@ def one_by_one(matches: np.ndarray, group: np.ndarray, parts: list[list[int]]) -
 
 
 def attributes(seed: int = 0, n: int = 300, w: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
-    """How well rows match words (a third of the rows have each), and which rows have the first two words' attributes."""
+    """How well rows match words (a third of the rows have each); which rows have what the first two words say."""
     generator = torch.Generator().manual_seed(seed)
     has = torch.rand((n, w), generator=generator) < 0.33
     return has + 0.35 * torch.randn((n, w), generator=generator), has[:, 0] & has[:, 1]
