@@ -12,6 +12,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
+from app.audits.influence.page_ends import signed
 from app.store.artifacts import artifact_key
 from app.store.models import AuditRun, Query
 from app.store.places import get_artifacts
@@ -125,7 +126,7 @@ def test_a_list_is_worst_first_and_says_what_it_is_worth(audited: Results) -> No
     assert [int(item["src"].rpartition("/")[2]) for item in found["items"]] == NAMED
     assert "of 10 wrong labels planted here as a test it named 7" in found["text"]
     own = labels(audited)
-    assert found["items"][0]["text"] == f"{CLASSES[own[70]]}: looks like {CLASSES[(own[70] + 1) % len(CLASSES)]}"
+    assert found["items"][0]["text"] == f"{CLASSES[own[70]]}\nlooks like {CLASSES[(own[70] + 1) % len(CLASSES)]}"
     assert [int(i["src"].rpartition("/")[2]) for i in twin(audited, "?list=memorised")["items"]] == [99, 98, 97, 96, 95]
 
 
@@ -192,7 +193,7 @@ def test_image_page_shows_both_ends_and_that_nothing_is_verified(audited: Result
     helpful, harmful = (context["methods"][0][end] for end in ("helpful", "harmful"))
     assert [int(i["src"].rpartition("/")[2]) for i in helpful] == [0, 1, 2, 3, 4]
     assert [int(i["src"].rpartition("/")[2]) for i in harmful] == [9, 8, 7, 6, 5]
-    assert helpful[0]["text"] == f"{CLASSES[labels(audited)[0]]} +5"
+    assert helpful[0]["text"] == f"{CLASSES[labels(audited)[0]]}\n+5"
     assert "Most harmful" in audited.signed("viewer").get(f"{audited.run}/images/{row}").text
 
 
@@ -201,6 +202,43 @@ def test_run_page_names_what_could_not_be_computed(audited: Results) -> None:
     assert "This model hides its layer." in html
     assert "98.0 % of the weights" in html
     assert "no network was retrained in this run" in html
+
+
+def verified(results: Results) -> None:
+    """Fill in what retraining would have said."""
+    removal = {"predictions": 40, "flipped": 16, "rate": 0.4, "low": 0.26, "high": 0.55, "drop": 1, "drop_low": 0.5,
+               "drop_high": 1.5}  # fmt: skip
+    trust = {"verified": "verified", "removal": removal}
+    methods = [
+        {"method": "trak", "lds": 0.2, "low": 0.1, "high": 0.3, **trust},
+        {"method": "similarity", "lds": 0.35, "low": 0.28, "high": 0.42, **trust},
+    ]
+    proof = {"subsets": 64, "repeats": 2, "targets": 90, "repeatability": 0.5, "ceiling": 0.71}
+    with transaction() as session:
+        run = session.get_one(AuditRun, results.built.run_id)
+        more = {"methods": methods, "proof": proof, "random_removal": removal}
+        run.summary = {**run.summary, "influence": {**SUMMARY, **more}}
+
+
+def test_verified_methods_stand_on_one_scale_with_the_better_one_first(audited: Results) -> None:
+    verified(audited)
+    row = TRAIN_ROWS + 7
+    panels = audited.signed("viewer").get(f"/api/v1{audited.run}/images/{row}").json()["panels"]
+    context = next(entry["context"] for entry in panels if entry["key"] == "influence-image")
+    assert [(m["title"], m["beaten"]) for m in context["methods"]] == [("Similarity", False), ("TRAK", True)]
+    assert (context["scale"], context["ceiling"]) == ([0.0, 0.8], 0.71)
+    assert context["methods"][0]["lds"] == {"value": 0.35, "low": 0.28, "high": 0.42, "n": 90}
+    html = audited.signed("viewer").get(audited.run).text
+    assert "no better than similarity" in html
+    assert "Random images of the same class" in html
+    assert "A perfect attribution would get 0.71." in html
+
+
+@pytest.mark.parametrize(
+    ("score", "text"), [(0.0000284, "+0.000028"), (-0.00266, "−0.0027"), (2.0, "+2"), (-123.4, "−120")]
+)
+def test_scores_are_read_without_powers_of_ten(score: float, text: str) -> None:
+    assert signed(score) == text
 
 
 def training_image(results: Results, row: int, query: str = "") -> dict[str, Any]:
