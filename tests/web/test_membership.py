@@ -18,6 +18,7 @@ from app.store.session import reading
 from app.web import assets, docs
 from tests.factories import Signed
 from tests.web.conftest import Results
+from tests.web.influence import add_influence
 
 OPEN = {
     "/static/{version}/{path}",
@@ -105,6 +106,7 @@ GUARDED = [a for a in ALL if a.path not in OPEN and a.short not in OWN]
 def names(results: Results) -> dict[str, Any]:
     """One of everything, by the name of its parameter."""
     owner = results.signed()
+    add_influence(results)
     assert owner.post(f"{results.run}/reports", {"title": "R"}).status_code == 303
     owner.post("/account/tokens", {"name": "nightly"})
     token_id = owner.get(f"{API}/account").json()["tokens"][0]["id"]
@@ -139,7 +141,8 @@ def names(results: Results) -> dict[str, Any]:
 
 
 def ask(browser: Signed, address: Address, names: dict[str, Any]) -> int:
-    path = address.path.format(**names)
+    of_training = {"name": "leaked.csv", "row": 5} if "/training/" in address.path else {}
+    path = address.path.format(**(names | of_training))
     if address.method == "GET":
         return browser.get(path, params={"label": "0"}).status_code
     if address.method == "PATCH":

@@ -6,101 +6,24 @@ import io
 import json
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from app.store.artifacts import artifact_key
+from app.audits.influence.page_ends import signed
 from app.store.models import AuditRun, Query
-from app.store.places import get_artifacts
 from app.store.session import transaction
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
 from tests.web.conftest import Results
-
-N, TOP = TRAIN_ROWS, 5
-NAMED = [70, 3, 12]
-METHODS = [{"method": "trak"}, {"method": "similarity"}, {"method": "tracin", "reason": "This model hides its layer."}]
-SUMMARY = {
-    "train_rows": N, "targets": 720, "checkpoints": 2, "coverage": 0.98, "ridge": 1.0, "methods": METHODS,
-    "suspects": {"mislabelled": 3, "leaked": 1, "duplicated": 2, "planted": 10, "planted_in_worst": 8,
-                 "planted_named": 7},
-    "effects": {"method": "trak", "targets": 400, "of_targets": 720, "shares": [0.5, 0.25],
-                "clusters": [{"n": 80, "labels": [[0, 60], [1, 20]]}]},
-}  # fmt: skip
+from tests.web.influence import NAMED, SUMMARY, add_influence, labels
 
 
 @pytest.fixture
 def audited(results: Results) -> Results:
     """The finished run with a result of the kind `influence`."""
-    with transaction() as session:
-        run = session.get_one(AuditRun, results.built.run_id)
-        run.kinds = ["slices", "influence"]
-        run.summary = {**run.summary, "influence": SUMMARY}
-        made = {
-            "influence:attribute": attribute(results),
-            "influence:suspects": suspects(results),
-            "influence:effects": effects(),
-        }
-        run.details_keys = {**run.details_keys, **made}
+    add_influence(results)
     return results
-
-
-def attribute(results: Results) -> str:
-    n = len(results.built.rows.label)
-    rows = np.tile(np.arange(2 * TOP, dtype=np.int32), (n, 1))
-    scores = np.tile(np.array([5, 4, 3, 2, 1, -1, -2, -3, -4, -5], np.float32), (n, 1))
-    key = artifact_key("attribute", 1, test="web")
-    with get_artifacts().write(key) as folder:
-        for method in ("trak", "similarity"):
-            np.save(folder / f"{method}.rows.npy", rows)
-            np.save(folder / f"{method}.scores.npy", scores / (1 if method == "trak" else 10))
-            np.save(folder / f"{method}.felt.npy", np.tile(np.array([3, 1, 2, 4], np.int32), (N, 1)))
-            np.save(folder / f"{method}.felt_scores.npy", np.tile(np.array([2, 0, -1, -3], np.float32), (N, 1)))
-        score = np.linspace(-1, 1, N).astype(np.float32)
-        columns = {
-            f"{method}.{part}": score for method in ("trak", "similarity") for part in ("mean", "right", "wrong")
-        }
-        pq.write_table(pa.table({"row": np.arange(N), "label": labels(results), **columns}), folder / "train.parquet")
-    return key
-
-
-def effects() -> str:
-    ends = [
-        {"group": group, "number": 0, "side": side, "end": end, "row": row + (TRAIN_ROWS if side == "audited" else 0)}
-        for group in ("component", "cluster")
-        for side in ("train", "audited")
-        for end, row in (("high", 3), ("low", 6))
-    ]
-    key = artifact_key("effects", 1, test="web")
-    with get_artifacts().write(key) as folder:
-        pq.write_table(pa.Table.from_pylist(ends), folder / "ends.parquet")
-    return key
-
-
-def labels(results: Results) -> np.ndarray:
-    return results.built.rows.label[:N].astype(np.int32)
-
-
-def suspects(results: Results) -> str:
-    own = labels(results)
-    flag = {name: np.zeros(N, bool) for name in ("mislabelled", "conflict", "leaked")}
-    flag["mislabelled"][NAMED] = True
-    flag["leaked"][5] = flag["conflict"][[8, 9]] = True
-    quality, copies = np.ones(N), np.zeros(N, np.int32)
-    quality[NAMED] = [0.01, 0.02, 0.03]
-    copies[[8, 9]] = 1
-    key = artifact_key("suspects", 1, test="web")
-    table = {
-        "row": np.arange(N), "label": own, "label_quality": quality, "likelier": (own + 1) % len(CLASSES),
-        "copies": copies,
-        "self_influence": np.arange(N, dtype=np.float32), **flag,
-    }  # fmt: skip
-    with get_artifacts().write(key) as folder:
-        pq.write_table(pa.table(table), folder / "suspects.parquet")
-    return key
 
 
 def twin(results: Results, query: str = "") -> dict[str, Any]:
@@ -125,7 +48,7 @@ def test_a_list_is_worst_first_and_says_what_it_is_worth(audited: Results) -> No
     assert [int(item["src"].rpartition("/")[2]) for item in found["items"]] == NAMED
     assert "of 10 wrong labels planted here as a test it named 7" in found["text"]
     own = labels(audited)
-    assert found["items"][0]["text"] == f"{CLASSES[own[70]]}: looks like {CLASSES[(own[70] + 1) % len(CLASSES)]}"
+    assert found["items"][0]["text"] == f"{CLASSES[own[70]]}\nlooks like {CLASSES[(own[70] + 1) % len(CLASSES)]}"
     assert [int(i["src"].rpartition("/")[2]) for i in twin(audited, "?list=memorised")["items"]] == [99, 98, 97, 96, 95]
 
 
@@ -192,7 +115,7 @@ def test_image_page_shows_both_ends_and_that_nothing_is_verified(audited: Result
     helpful, harmful = (context["methods"][0][end] for end in ("helpful", "harmful"))
     assert [int(i["src"].rpartition("/")[2]) for i in helpful] == [0, 1, 2, 3, 4]
     assert [int(i["src"].rpartition("/")[2]) for i in harmful] == [9, 8, 7, 6, 5]
-    assert helpful[0]["text"] == f"{CLASSES[labels(audited)[0]]} +5"
+    assert helpful[0]["text"] == f"{CLASSES[labels(audited)[0]]}\n+5"
     assert "Most harmful" in audited.signed("viewer").get(f"{audited.run}/images/{row}").text
 
 
@@ -201,6 +124,43 @@ def test_run_page_names_what_could_not_be_computed(audited: Results) -> None:
     assert "This model hides its layer." in html
     assert "98.0 % of the weights" in html
     assert "no network was retrained in this run" in html
+
+
+def verified(results: Results) -> None:
+    """Fill in what retraining would have said."""
+    removal = {"predictions": 40, "flipped": 16, "rate": 0.4, "low": 0.26, "high": 0.55, "drop": 1, "drop_low": 0.5,
+               "drop_high": 1.5}  # fmt: skip
+    trust = {"verified": "verified", "removal": removal}
+    methods = [
+        {"method": "trak", "lds": 0.2, "low": 0.1, "high": 0.3, **trust},
+        {"method": "similarity", "lds": 0.35, "low": 0.28, "high": 0.42, **trust},
+    ]
+    proof = {"subsets": 64, "repeats": 2, "targets": 90, "repeatability": 0.5, "ceiling": 0.71}
+    with transaction() as session:
+        run = session.get_one(AuditRun, results.built.run_id)
+        more = {"methods": methods, "proof": proof, "random_removal": removal}
+        run.summary = {**run.summary, "influence": {**SUMMARY, **more}}
+
+
+def test_verified_methods_stand_on_one_scale_with_the_better_one_first(audited: Results) -> None:
+    verified(audited)
+    row = TRAIN_ROWS + 7
+    panels = audited.signed("viewer").get(f"/api/v1{audited.run}/images/{row}").json()["panels"]
+    context = next(entry["context"] for entry in panels if entry["key"] == "influence-image")
+    assert [(m["title"], m["beaten"]) for m in context["methods"]] == [("Similarity", False), ("TRAK", True)]
+    assert (context["scale"], context["ceiling"]) == ([0.0, 0.8], 0.71)
+    assert context["methods"][0]["lds"] == {"value": 0.35, "low": 0.28, "high": 0.42, "n": 90}
+    html = audited.signed("viewer").get(audited.run).text
+    assert "no better than similarity" in html
+    assert "Random images of the same class" in html
+    assert "A perfect attribution would get 0.71." in html
+
+
+@pytest.mark.parametrize(
+    ("score", "text"), [(0.0000284, "+0.000028"), (-0.00266, "−0.0027"), (2.0, "+2"), (-123.4, "−120")]
+)
+def test_scores_are_read_without_powers_of_ten(score: float, text: str) -> None:
+    assert signed(score) == text
 
 
 def training_image(results: Results, row: int, query: str = "") -> dict[str, Any]:

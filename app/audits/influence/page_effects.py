@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from app.audits.influence.schema import METHODS, EffectsSummary, InfluenceSummar
 from app.audits.pieces import Estimate, Thumb
 from app.errors import NotFound
 
+NAMED = 2
+
 Found = Mapping[tuple[str, int, str, str], list[int]]
 
 
@@ -21,6 +24,7 @@ class Ways(BaseModel):
     """A component, or a difference: at either end, training images and the audited images that feel them."""
 
     title: str
+    named: str = Field(description="Commonest labels of the training images at its two ends, in words.")
     text: str = Field(description="How much it explains.")
     train_high: list[Thumb]
     audited_high: list[Thumb]
@@ -133,12 +137,18 @@ def _difference(number: int, one: Direction, labels: Mapping[int, int], reader: 
 def _drawn(title: str, text: str, ends: Mapping[str, list[int]], labels: Mapping[int, int], reader: RunReader) -> Ways:
     return Ways(
         title=title,
+        named=f"{_common(ends['train_high'], labels, reader)} against {_common(ends['train_low'], labels, reader)}",
         text=text,
         train_high=_trained(ends["train_high"], labels, reader),
         train_low=_trained(ends["train_low"], labels, reader),
         audited_high=_audited(ends["audited_high"], reader),
         audited_low=_audited(ends["audited_low"], reader),
     )
+
+
+def _common(rows: Sequence[int], labels: Mapping[int, int], reader: RunReader) -> str:
+    counted = Counter(class_name(reader, labels.get(row, -1)) for row in rows)
+    return " and ".join(name for name, _ in counted.most_common(NAMED)) or "nothing"
 
 
 def _group(number: int, effects: EffectsSummary, found: Found, labels: Mapping[int, int], reader: RunReader) -> Group:

@@ -76,7 +76,7 @@ def compare_form(access: ProjectAccess, run_id: int, sent: SentForm) -> Response
 
 
 @pages.html.get("/runs/{run_id}/compare/answer")
-def compared(access: ProjectAccess, run_id: int, with_: Annotated[int, Query(alias="with")]) -> Response:
+def compared(access: ProjectAccess, run_id: int, with_: Annotated[int | None, Query(alias="with")] = None) -> Response:
     """Whether the comparison is done; once it is, the page loads itself anew."""
     reader = open_run(access, run_id)
     asked = _asked(access, reader.run, _kind(reader), with_)

@@ -139,7 +139,7 @@ def _thumbs(reader: LiveReader, chosen: TrainingList, start: int) -> list[Thumb]
         Thumb(
             src=reader.picture(entry["row"]),
             alt=f"Training image labelled {reader.class_name(entry['label'])}: {entry['note']}",
-            text=f"{reader.class_name(entry['label'])}: {entry['note']}",
+            text=f"{reader.class_name(entry['label'])}\n{entry['note']}",
             href=reader.link(Subject("training_image", reader.run_id, row=entry["row"])) + f"?list={chosen.key}",
         )
         for entry in chosen.table.slice(start, PAGE).to_pylist()
