@@ -310,6 +310,8 @@ class AuditKind:
     panels: Callable[[Subject, RunReader], list[Panel]]
     model_stages: tuple[ModelStageSpec, ...] = ()
     actions: tuple[Action, ...] = ()
+    by_default: bool = True
+    """Whether an audit that names no kinds includes it; not where it costs far more than prediction."""
     needs_embeddings: bool = True
     needs_predictions: bool = True
     report_rows: Callable[[Mapping[str, Any]], Sequence[int]] = _no_rows

@@ -25,7 +25,7 @@ AUDIT_NAMES = ("test", "testing", "val", "valid", "validation", "dev", "all")
 def audit(
     model: Annotated[str, typer.Argument(help="Model's name or id (id:7); name@2 is its version 2.")],
     dataset: Annotated[str, typer.Argument(help="Data set's name or id (id:7).")],
-    kind: Annotated[list[str], typer.Option("--kind", help="Audit kind; may be repeated; none: all.")] = [],  # noqa: B006 - typer reads it
+    kind: Annotated[list[str], typer.Option("--kind", help="Audit kind; may be repeated; none: the cheap ones.")] = [],  # noqa: B006 - typer reads it
     split: Annotated[str, typer.Option(help="Split to audit; empty: test, else validation.")] = "",
     train_split: Annotated[
         str, typer.Option(help="Training split in the same data set; empty: train, if there is one.")

@@ -30,7 +30,7 @@ class RunRequest(BaseModel):
     dataset_id: int
     split: str = Field(description="The split to audit.")
     train_split: str = Field("", description="The model's training split in the same data set; empty for none.")
-    kinds: list[str] = Field(default_factory=list, description="Audit kinds; empty means all.")
+    kinds: list[str] = Field(default_factory=list, description="Audit kinds; empty means those that cost little.")
     params: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Parameters by kind.")
     encoder: str = Field("", description=f"{ENCODER_FORMS}; empty means the installation's default.")
     seed: int = 0
@@ -216,7 +216,7 @@ def _split(session: Session, dataset: Dataset, name: str, field: str) -> Dataset
 
 
 def _kinds(names: Sequence[str]) -> list[str]:
-    chosen = list(dict.fromkeys(names)) or sorted(kinds())
+    chosen = list(dict.fromkeys(names)) or [name for name in sorted(kinds()) if kinds()[name].by_default]
     try:
         return [kind_named(name).name for name in chosen]
     except NotFound as error:

@@ -70,6 +70,7 @@ AUDIT = AuditKind(
             other_run=True,
         ),
     ),
+    by_default=False,
     panels=panels,
     training_lists=training_lists,
     answer=answer,

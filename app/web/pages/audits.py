@@ -38,6 +38,7 @@ class KindForm(BaseModel):
     name: str
     title: str
     description: str
+    by_default: bool = Field(description="Whether the form comes with it chosen.")
     fields: list[FormField]
 
 
@@ -223,4 +224,6 @@ def _encoders() -> list[Option]:
 def _kind_form(name: str) -> KindForm:
     kind = kind_named(name)
     fields = form_fields(kind.params, name)
-    return KindForm(name=name, title=kind.title, description=kind.description, fields=fields)
+    return KindForm(
+        name=name, title=kind.title, description=kind.description, by_default=kind.by_default, fields=fields
+    )
