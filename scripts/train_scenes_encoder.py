@@ -2,9 +2,8 @@
 
 It learns from captions of unbiased renders of its own seeds, and never sees a picture of the demo's data. The loss is
 CLIP's (Radford et al. 2021) with the targets of UniCL (Yang et al. 2022): a random caption names few factors and is
-true of many pictures of the batch, and the generator knows of which. Most pictures of a batch differ in what is easy to
-see, so that such captions teach little about what is hard, the viewpoint say. Every picture is therefore also set
-against one sentence for each value of each factor, and has to choose within the factor.
+true of many pictures of the batch, and the generator knows of which. Objects are the hardest to tell apart: every
+picture has a second caption that names the object alone, set against others of its sort.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ import numpy as np
 import open_clip
 import torch
 from safetensors.torch import save_file
-from torch.nn.functional import cross_entropy, log_softmax, normalize, pad
+from torch.nn.functional import log_softmax, normalize, pad
 
-from app.scenes.captions import WORDS, Caption, describe, describe_level
+from app.scenes.captions import WORDS, Caption, describe
 from app.scenes.fresh import fresh_pictures
 from app.scenes.spec import COLOURS, LEVELS, Factors
 
@@ -31,7 +30,7 @@ IMAGE_SIZE = 64
 MEAN, STD = (0.48, 0.45, 0.42), (0.27, 0.26, 0.27)
 MODEL: dict[str, Any] = {
     "embed_dim": 128,
-    "vision_cfg": {"image_size": IMAGE_SIZE, "layers": [2, 2, 2, 2], "width": 24, "head_width": 64},
+    "vision_cfg": {"image_size": IMAGE_SIZE, "layers": [1, 1, 1, 1], "width": 24, "head_width": 64},
     "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 2},
 }
 TOKENIZE = open_clip.SimpleTokenizer(context_length=MODEL["text_cfg"]["context_length"])
@@ -85,30 +84,16 @@ def groups(model: torch.nn.Module, decay: float) -> list[dict[str, Any]]:
     return [{"params": plain, "weight_decay": 0.0}, {"params": heavy, "weight_decay": decay}]
 
 
-def level_loss(logits: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy within each factor, summed over factors.
-
-    Args:
-        logits: (n, levels), columns in the order of `LEVELS`.
-        codes: (n, levels) of zeros and ones, see `level_codes`.
-    """
-    counts = [len(values) for values in LEVELS.values()]
-    parts = zip(logits.split(counts, dim=1), codes.split(counts, dim=1), strict=True)
-    return torch.stack([cross_entropy(scores, code.argmax(dim=1)) for scores, code in parts]).sum()
-
-
 def batch_loss(model: Any, images: torch.Tensor, scenes: list[Factors], rng: np.random.Generator) -> torch.Tensor:
-    """The loss of one batch: against random captions, and against one sentence for each value of each factor."""
+    """The loss of one batch: against random captions, and against captions that name the object alone."""
     captions = [describe(scene, rng) for scene in scenes]
-    levels = [describe_level(name, value, rng) for name, values in LEVELS.items() for value in values]
-    with torch.autocast("cpu", torch.bfloat16):
-        seen = normalize(model.encode_image(images).float(), dim=1)
-        read = normalize(model.encode_text(TOKENIZE([c.text for c in [*captions, *levels]])).float(), dim=1)
+    captions += [describe(scene, rng, naming=["object"]) for scene in scenes]
+    seen = normalize(model.encode_image(images), dim=1)
+    read = normalize(model.encode_text(TOKENIZE([c.text for c in captions])), dim=1)
     logits = model.logit_scale.exp().clamp(max=60.0) * seen @ read.T
-    codes = level_codes(scenes)
-    truth = (codes @ denied(captions).T == 0).float()
+    truth = (level_codes(scenes) @ denied(captions).T == 0).float()
     n = len(scenes)
-    return contrastive_loss(logits[:, :n], truth) + level_loss(logits[:, n:], codes)
+    return contrastive_loss(logits[:, :n], truth[:, :n]) + contrastive_loss(logits[:, n:], truth[:, n:])
 
 
 def train(model: Any, pictures: torch.Tensor, factors: list[Factors], args: argparse.Namespace) -> None:
@@ -156,7 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--to", type=Path, default=Path("demo/encoder"))
     parser.add_argument("--renders", type=int, default=24000)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1400)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)

@@ -90,14 +90,6 @@ def describe(factors: Factors, rng: np.random.Generator, naming: Sequence[str] |
     return Caption(_sentence(adjectives, noun, phrases, rng), claims)
 
 
-def describe_level(name: str, value: str, rng: np.random.Generator) -> Caption:
-    """A sentence that names one value of one factor and is true of every scene with that value."""
-    noun = value if name == "object" else _pick(rng, ANYTHING)
-    words = [value] if name == "colour" else [_pick(rng, WORDS[name][value])] if name in WORDS else []
-    adjectives, phrases = ([], words) if name in _PHRASED else (words, [])
-    return Caption(_sentence(adjectives, noun, phrases, rng), {name: (value,)})
-
-
 _PHRASED: Final = ("setting", "light", "viewpoint", "occlusion", "weather")
 
 

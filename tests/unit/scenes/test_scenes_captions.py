@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.scenes.captions import ANYTHING, CHANCE, KINDS, WORDS, Caption, describe, describe_level
+from app.scenes.captions import ANYTHING, CHANCE, KINDS, WORDS, Caption, describe
 from app.scenes.spec import COLOURS, LEVELS, OBJECTS, draw_factors
 
 
@@ -67,17 +67,6 @@ def test_the_caller_chooses_what_is_named(naming):
     for _ in range(50):
         caption = describe(draw_factors(rng), rng, naming=naming)
         assert set(phrases_in(caption.text)) == set(naming)
-
-
-def test_a_sentence_for_a_level_names_it_and_nothing_else():
-    rng = np.random.default_rng(9)
-    for name, levels in LEVELS.items():
-        for level in levels:
-            said = [describe_level(name, level, rng) for _ in range(20)]
-            assert all(phrases_in(caption.text) == {name: {level}} for caption in said)
-            assert len({caption.text for caption in said}) > 3
-            scenes = [draw_factors(rng) for _ in range(20)]
-            assert all(c.is_true_of(f) == (f.as_dict()[name] == level) for c in said[:3] for f in scenes)
 
 
 def test_random_captions_name_each_factor_as_often_as_intended():
