@@ -98,7 +98,8 @@ def _sentence(bins: list[dict[str, Any]]) -> str:
     if abs(gap) < 0.01:
         return "On average it is as right as it is confident."
     side = "more confident than it is right" if gap > 0 else "less confident than it is right"
-    return f"On average it is {100 * abs(gap):.0f} points {side}."
+    points = round(100 * abs(gap))
+    return f"On average it is {points} {'point' if points == 1 else 'points'} {side}."
 
 
 def _estimate(rate: dict[str, Any] | None) -> Estimate | None:

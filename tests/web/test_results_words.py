@@ -115,6 +115,7 @@ def calibrated(confidence: float) -> dict[str, object]:
     ("confidence", "said"),
     [
         (0.9, "On average it is 10 points more confident than it is right."),
+        (0.81, "On average it is 1 point more confident than it is right."),
         (0.6, "On average it is 20 points less confident than it is right."),
         (0.8, "On average it is as right as it is confident."),
     ],
