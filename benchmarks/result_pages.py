@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fastapi.testclient import TestClient
 
-from app.main import create_app
+from app.main import serving
 from app.services import accounts, queue
 from app.store.artifacts import artifact_key
 from app.store.models import AuditRun, Dataset, DatasetSplit, Finding, Membership, Model, ModelVersion, Project, User
@@ -53,7 +53,7 @@ def measure(rows: int, requests: int) -> None:
         run_id = run.id if run else build(session, rows)
         token = accounts.start_session(session, session.get_one(User, 1)).token
     rng = np.random.default_rng(0)
-    with TestClient(create_app(), headers={"Cookie": f"{SESSION_COOKIE}={token}"}) as client:
+    with TestClient(serving(), headers={"Cookie": f"{SESSION_COOKIE}={token}"}) as client:
         for name, path, limit in pages(rng, rows, run_id):
             took, worked, size = [], [], 0
             client.get(path())

@@ -30,7 +30,7 @@ def run_server(host: str = "", port: int = 0) -> None:
     settings = get_settings()
     address, at = host or settings.host, port or settings.port
     typer.echo(f"Faultline is at http://{'127.0.0.1' if address == '0.0.0.0' else address}:{at}{settings.root_path}")  # noqa: S104
-    uvicorn.run("app.main:create_app", factory=True, host=address, port=at, log_level="warning", proxy_headers=True)
+    uvicorn.run("app.main:serving", factory=True, host=address, port=at, log_level="warning", proxy_headers=True)
 
 
 def worker(
