@@ -18,8 +18,8 @@ from app.store.places import get_artifacts, get_blobs
 from workers import warm
 from workers.labels import labels_between
 from workers.run_plan import RunPlan, load_run, model_stage
-from workers.sandbox import Sandbox, SandboxCrashed, load_array
-from workers.stages.predict import halving
+from workers.sandbox import SandboxCrashed, load_array
+from workers.stages.predict import ask_child, halving
 from workers.work import Work
 
 RUN_SHARD = "app.loaders.models.model_shard:run_shard"
@@ -60,16 +60,10 @@ def _compute(
             "device": work.device,
             "max_pixels": get_settings().max_pixels,
         }
-        answer = halving(lambda size: _ask(work, child, {**payload, "batch_size": size}), work.log)
+        answer = halving(lambda size: ask_child(work, child, RUN_SHARD, {**payload, "batch_size": size}), work.log)
         _publish(key, folder / "out", stop - start, answer)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _ask(work: Work, child: Sandbox, payload: dict[str, Any]) -> dict[str, Any]:
-    # The folder's owner is the child's user; what this process made there must be writable for it.
-    Path(payload["output"]).parent.chmod(0o777)
-    return child.request(RUN_SHARD, payload, should_stop=work.stopped)
 
 
 def _publish(key: str, output: Path, rows: int, answer: dict[str, Any]) -> None:

@@ -52,7 +52,7 @@ def _predict(work: Work, plan: RunPlan, key: str, start: int, stop: int) -> None
             "device": work.device,
             "max_pixels": get_settings().max_pixels,
         }
-        answer = halving(lambda size: _ask(work, child, {**payload, "batch_size": size}), work.log)
+        answer = halving(lambda size: ask_child(work, child, PREDICT, {**payload, "batch_size": size}), work.log)
         _publish(key, folder / "out", stop - start, answer)
         for row in answer["unreadable"][:_SAID]:
             work.log(f"predict: row {start + row['row']:,} is not audited: {row['message']}", "warning")
@@ -60,10 +60,11 @@ def _predict(work: Work, plan: RunPlan, key: str, start: int, stop: int) -> None
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _ask(work: Work, child: Sandbox, payload: dict[str, Any]) -> dict[str, Any]:
+def ask_child(work: Work, child: Sandbox, function: str, payload: dict[str, Any]) -> dict[str, Any]:
+    """Call a function in the child that writes into the folder `payload["output"]`; a cancel ends the wait."""
     # The folder's owner is the child's user; what this process made there must be writable for it.
     Path(payload["output"]).parent.chmod(0o777)
-    return child.request(PREDICT, payload, should_stop=work.stopped)
+    return child.request(function, payload, should_stop=work.stopped)
 
 
 def halving(ask: Callable[[int], dict[str, Any]], say: Callable[[str], None]) -> dict[str, Any]:
