@@ -52,6 +52,14 @@ class Marks(NamedTuple):
     assignee: str
 
 
+class MethodText(BaseModel):
+    """What a page says of a method that scores training images."""
+
+    title: str
+    scale: str
+    """What its scores mean."""
+
+
 class Link(BaseModel):
     """A named way to another page."""
 

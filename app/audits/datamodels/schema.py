@@ -6,15 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from app.audits.pieces import MethodText
+
 Fitted = Literal["weighted", "plain", "subset", "trak"]
-
-
-class MethodText(BaseModel):
-    """What a page says of a method."""
-
-    title: str
-    scale: str
-    """What its scores mean."""
 
 
 METHODS: dict[Fitted, MethodText] = {

@@ -6,16 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from app.audits.pieces import MethodText
+
 Method = Literal["trak", "tracin", "knn_shapley", "similarity"]
 BASELINE: Method = "similarity"
-
-
-class MethodText(BaseModel):
-    """What a page says of a method."""
-
-    title: str
-    scale: str
-    """What its scores mean."""
 
 
 METHODS: dict[Method, MethodText] = {
