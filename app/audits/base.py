@@ -312,6 +312,8 @@ class AuditKind:
     actions: tuple[Action, ...] = ()
     by_default: bool = True
     """Whether an audit that names no kinds includes it; not where it costs far more than prediction."""
+    reads_sentences: bool = True
+    """Whether its stages or answers encode sentences; where not, the encoder is not loaded for them."""
     needs_embeddings: bool = True
     needs_predictions: bool = True
     report_rows: Callable[[Mapping[str, Any]], Sequence[int]] = _no_rows

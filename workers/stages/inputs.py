@@ -36,6 +36,7 @@ def load_inputs(
     by stage and role.
     """
     found = {role: load_split(plan, role, arrays[role], model or {}) for role in ROLES if role in arrays}
+    speaks = kind.reads_sentences and plan.embeddings == "encoder"
     return Inputs(
         audited=found["audited"],
         train=found.get("train"),
@@ -43,10 +44,10 @@ def load_inputs(
         params=kind.params.model_validate(plan.rows.run.params.get(kind.name, {})),
         seed=plan.rows.run.seed,
         device=device,
-        encode_text=_encode_text(plan, device),
+        encode_text=_encode_text(plan, device) if speaks else None,
         earlier={name: get_artifacts().local(key) for name, key in earlier.items()},
         progress=progress,
-        encoder_words=warm.encoder(plan.encoder, device).words if plan.embeddings == "encoder" else None,
+        encoder_words=warm.encoder(plan.encoder, device).words if speaks else None,
     )
 
 
@@ -106,6 +107,6 @@ def _mapped(path: Path) -> NDArray[np.float32] | None:
 
 
 def _encode_text(plan: RunPlan, device: str) -> Callable[[Sequence[str]], NDArray[Any]] | None:
-    if plan.embeddings != "encoder" or not warm.encoder(plan.encoder, device).reads_text:
+    if not warm.encoder(plan.encoder, device).reads_text:
         return None
     return lambda sentences: warm.encoder(plan.encoder, device).embed_text(sentences)

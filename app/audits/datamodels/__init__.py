@@ -27,6 +27,7 @@ AUDIT = AuditKind(
         StageSpec("value", "Value training images", 1, "app.audits.datamodels.value:value"),
     ),
     by_default=False,
+    reads_sentences=False,
     panels=panels,
     needs_embeddings=False,
     needs_predictions=True,

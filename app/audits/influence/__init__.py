@@ -71,6 +71,7 @@ AUDIT = AuditKind(
         ),
     ),
     by_default=False,
+    reads_sentences=False,
     panels=panels,
     training_lists=training_lists,
     answer=answer,
