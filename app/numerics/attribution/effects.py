@@ -84,27 +84,6 @@ def model_difference(first: Tensor, second: Tensor, count: int, generator: torch
     return Difference(directions, a.T @ directions, *shares)
 
 
-def group_scores(scores: Tensor, members: Tensor, losses: Tensor) -> Tensor:
-    """Loss-weighted mean score of each training row for each group of targets: float [N, G].
-
-    Args:
-        scores: float [N, m].
-        members: bool [m, G], the groups that fail.
-        losses: float [m], non-negative; how badly each target fails.
-
-    The lowest rows of a column are what that group would be best without.
-
-    Raises:
-        ValueError: a group without a member.
-
-    Source: Jain et al. 2024 (D3M), group alignment score.
-    """
-    weight = members.to(scores.dtype) * losses[:, None]
-    if not members.any(dim=0).all():
-        raise ValueError("A group has no member.")
-    return scores @ (weight / weight.sum(dim=0).clamp(min=1e-30))
-
-
 def _unit_columns(scores: Tensor) -> Tensor:
     wide = scores.double()
     lengths: Tensor = wide.norm(dim=0)

@@ -8,7 +8,7 @@ import torch
 from sklearn.decomposition import TruncatedSVD
 from torch import Tensor
 
-from app.numerics.attribution.effects import effect_components, group_scores, model_difference
+from app.numerics.attribution.effects import effect_components, model_difference
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -74,15 +74,3 @@ def test_equal_or_unmatched_algorithms_are_refused() -> None:
         model_difference(a, a[:, :4], 1, generator())
     with pytest.raises(ValueError, match="no attributions"):
         effect_components(a[:, :0], 2, generator())
-
-
-def test_group_scores_are_weighted_means() -> None:
-    scores, losses = randn(12, 6), torch.rand(6, generator=generator(2), dtype=torch.float64)
-    members = torch.tensor([[1, 0], [1, 0], [0, 1], [1, 1], [0, 1], [0, 0]], dtype=torch.bool)
-    found = group_scores(scores, members, losses)
-    for g in range(2):
-        some = members[:, g]
-        expected = np.average(scores[:, some].numpy(), axis=1, weights=losses[some].numpy())
-        np.testing.assert_allclose(found[:, g].numpy(), expected)
-    with pytest.raises(ValueError, match="no member"):
-        group_scores(scores, members & False, losses)
