@@ -51,7 +51,9 @@ AUDIT = AuditKind(
             "app.audits.influence.effects:effects",
             needs=("plan", "retrain", "attribute", "prove"),
         ),
-        StageSpec("suspects", "Judge training images", 1, "app.audits.influence.suspects:suspects"),
+        StageSpec(
+            "suspects", "Judge training images", 2, "app.audits.influence.suspects:suspects", needs=("attribute",)
+        ),
     ),
     actions=(
         Action(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,8 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 from app.audits.base import Inputs, Split
+from app.audits.influence import AUDIT
+from app.audits.influence.kept import spectra_arrays
 from app.audits.influence.schema import Params, SuspectsSummary
 from app.audits.influence.suspects import suspects
 from app.numerics.attribution.quantised import quantise
@@ -115,3 +118,21 @@ def test_self_influence_is_the_diagonal() -> None:
         points.append(Checkpoint(stored, Spectrum.of([stored.rows()]), stored.rows(), doubt))
     expected = trak_scores(points, 0.7).diagonal()
     torch.testing.assert_close(self_influence(points, 0.7), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_self_influence_is_taken_at_the_ridge_that_retraining_chose(
+    noisy: tuple[Inputs, np.ndarray], tmp_path: Path
+) -> None:
+    inputs, _ = noisy
+    assert inputs.train is not None
+    stored = quantise(torch.randn(1200, 16, generator=torch.Generator().manual_seed(0)))
+    point = Checkpoint(stored, Spectrum.of([stored.rows()]), stored.rows()[:0], torch.ones(1200))
+    arrays = {"codes-0": stored.codes, "scales-0": stored.scales, "doubt-0": point.doubt}
+    model = {f"gradients.{name}": values.numpy() for name, values in arrays.items()}
+    for name, values in spectra_arrays([point], 30.0).items():
+        np.save(tmp_path / f"{name}.npy", values)
+    spec = next(stage for stage in AUDIT.stages if stage.name == "suspects")
+    earlier = dict.fromkeys(spec.needs, tmp_path)
+    found = suspects(replace(inputs, train=replace(inputs.train, model=model), earlier=earlier))
+    own = found.tables["suspects"]["self_influence"].to_numpy()
+    np.testing.assert_allclose(own, self_influence([point], 30.0).numpy(), rtol=1e-4)
