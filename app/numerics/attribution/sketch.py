@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from app.numerics.attribution.factors import Factors, Kind, Tap
-from app.numerics.attribution.randomness import buckets, signs, stream
+from app.numerics.attribution.randomness import buckets, signs
+from app.numerics.streams import stream
 
 
 class _Shape(NamedTuple):

@@ -8,9 +8,10 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from app.numerics.attribution.outputs import cross_entropy, doubt, margin
-from app.numerics.attribution.randomness import buckets, signs, stream
+from app.numerics.attribution.randomness import buckets, signs
 from app.numerics.attribution.sketch import GradientSketch
 from app.numerics.attribution.taps import TappedNetwork
+from app.numerics.streams import stream
 
 
 class Convolutions(nn.Module):
