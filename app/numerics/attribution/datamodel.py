@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+LEAST_MODELS = 10
 _STEPS = 200
 _TOLERANCE = 1e-4
+_LOOK = 5
+"""Steps between two looks at whether anything still changes."""
+_PATIENCE = 3
+"""Penalties in a row that predict no target better, after which smaller ones are not tried."""
+_PART = 2**23
+"""Mask entries that are float32 at once."""
+_BLOCK = 2**21
+"""Weights solved for at once."""
+_MARGIN = 1.02
+"""Power iteration nears the largest eigenvalue from below."""
 
 
 class Datamodels(NamedTuple):
@@ -26,16 +38,36 @@ def subset_masks(models: int, count: int, share: float, generator: torch.Generat
     return torch.zeros(models, count, dtype=torch.bool).scatter_(1, order[:, : round(share * count)], True)
 
 
+def block_size(rows: int) -> int:
+    """Targets to fit at once, so that work memory is bounded whatever the number of training rows and targets."""
+    return max(16, min(256, _BLOCK // max(rows, 1)))
+
+
 def fit_datamodels(
     masks: Tensor, outputs: Tensor, prior: Tensor | None = None, path: int = 12, held_out: float = 0.2
 ) -> Datamodels:
-    """LASSO of each target's output on the masks; the penalty is chosen on held-out models, then all models are used.
+    """`DatamodelFitter` for a single block of targets.
 
     Args:
         masks: bool [M, N].
         outputs: float [M, m], for example margins.
-        prior: float [N, m], scores of another method; row i's penalty is divided by √|prior_i| (relative to the mean),
-            so rows that gradients point at are let in first. None: plain.
+        prior: float [N, m], scores of another method; None: plain.
+        path, held_out: as `DatamodelFitter` takes them.
+
+    Raises:
+        ValueError: fewer than 10 models.
+    """
+    return DatamodelFitter(masks, path, held_out).fit(outputs, prior)
+
+
+class DatamodelFitter:
+    """LASSO of each target's output on the masks; the penalty is chosen on held-out models, then all models are used.
+
+    Made once for all targets and asked block by block (`block_size`). Memory: the masks as they are, a bounded part of
+    them as float32, and about ten matrices [N, m] of the block.
+
+    Args:
+        masks: bool [M, N].
         path: penalties tried, geometric from the smallest that gives zero down to 1/300 of it.
         held_out: share of the models (the last ones) on which the penalty is chosen.
 
@@ -44,75 +76,124 @@ def fit_datamodels(
 
     Source: Ilyas, Park, Engstrom, Leclerc, Madry 2022, arXiv 2202.00622, section 3; adaptive weights after Zou 2006.
     """
-    if len(masks) < 10:
-        raise ValueError(f"{len(masks)} models are too few for a datamodel; train at least 10.")
-    scale = _scale(prior, masks.shape[1], outputs.shape[1])
-    cut = len(masks) - max(round(held_out * len(masks)), 2)
-    problem = _Problem(masks[:cut], outputs[:cut], scale)
-    penalties = problem.largest() * torch.logspace(0, -2.5, path)[:, None]
-    errors, weights = [], torch.zeros_like(scale)
-    for penalty in penalties:
-        weights = problem.solve(penalty, weights)
-        errors.append(_error(problem, weights, masks[cut:], outputs[cut:]))
-    best = torch.stack(errors).argmin(dim=0)
-    chosen = penalties[best, torch.arange(len(best))]
-    whole = _Problem(masks, outputs, scale)
-    final = whole.solve(chosen * len(masks) / cut, weights)
-    spread = outputs[cut:].var(dim=0, unbiased=False).clamp(min=1e-12)
-    return Datamodels(final * scale, whole.intercept(final), chosen, 1 - torch.stack(errors).amin(dim=0) / spread)
+
+    def __init__(self, masks: Tensor, path: int = 12, held_out: float = 0.2) -> None:
+        if len(masks) < LEAST_MODELS:
+            raise ValueError(f"{len(masks)} models are too few for a datamodel; train at least {LEAST_MODELS}.")
+        self._cut = len(masks) - max(round(held_out * len(masks)), 2)
+        self._whole, self._some, self._path = _Design(masks), _Design(masks[: self._cut]), path
+        self._judges = masks[self._cut :]
+
+    def fit(self, outputs: Tensor, prior: Tensor | None = None) -> Datamodels:
+        """Fit a block of targets.
+
+        Args:
+            outputs: float [M, m], for example margins.
+            prior: float [N, m], scores of another method; row i's penalty is divided by √|prior_i| (relative to the
+                mean), so rows that gradients point at are let in first. None: plain.
+        """
+        outputs = outputs.float()
+        cost = None if prior is None else _cost(prior)
+        problem, truth = _Problem(self._some, outputs[: self._cut], cost), outputs[self._cut :]
+        chosen, weights, error = self._along_path(problem, truth)
+        final = _Problem(self._whole, outputs, cost).solve(chosen * len(outputs) / self._cut, weights)
+        spread = truth.var(dim=0, unbiased=False).clamp(min=1e-12)
+        return Datamodels(final, self._whole.intercept(final, outputs), chosen, 1 - error / spread)
+
+    def _along_path(self, problem: _Problem, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The penalty [m] with the least error on the judges, its weights [N, m] and that error [m]."""
+        largest, since = problem.largest(), 0
+        weights = best = torch.zeros_like(problem.slope)
+        chosen, least = largest, torch.full_like(largest, torch.inf)
+        for share in torch.logspace(0, -2.5, self._path):
+            weights = problem.solve(largest * share, weights)
+            error = (truth - problem.predict(weights, self._judges)).square().mean(dim=0)
+            better = error < least
+            best, least = torch.where(better, weights, best), torch.where(better, error, least)
+            chosen = torch.where(better, largest * share, chosen)
+            since = 0 if better.any() else since + 1
+            if since == _PATIENCE:
+                break
+        return chosen, best, least
 
 
-def _scale(prior: Tensor | None, rows: int, targets: int) -> Tensor:
-    if prior is None:
-        return torch.ones(rows, targets)
+def _cost(prior: Tensor) -> Tensor:
+    """What each row's penalty is multiplied by, [N, m]; 1 for a row of mean size."""
     size = prior.abs().float()
-    return (size / size.mean(dim=0).clamp(min=1e-12)).sqrt().clamp(min=1e-3)
+    return (size / size.mean(dim=0).clamp(min=1e-12)).sqrt().clamp(min=1e-3).reciprocal()
+
+
+class _Design:
+    """Masks with their column means taken off; a part of the models at a time is float32."""
+
+    def __init__(self, masks: Tensor) -> None:
+        self._masks = masks
+        self.shift = masks.sum(dim=0) / len(masks)
+        self.largest = _MARGIN * self._largest()
+
+    def parts(self) -> Iterator[tuple[slice, Tensor]]:
+        """Models and their masks as float32."""
+        return _parts(self._masks)
+
+    def gradient(self, weights: Tensor, outputs: Tensor) -> Tensor:
+        """Xᵀ(X w − y) [N, m] for centred masks X and outputs y [M, m]."""
+        found, offset = torch.zeros_like(weights), self.shift @ weights
+        total = torch.zeros_like(offset)
+        for some, x in self.parts():
+            residual = x @ weights - offset - outputs[some]
+            found.addmm_(x.T, residual)
+            total += residual.sum(dim=0)
+        return found.addr_(self.shift, total, alpha=-1)
+
+    def intercept(self, weights: Tensor, outputs: Tensor) -> Tensor:
+        """Intercepts [m]."""
+        return outputs.mean(dim=0) - self.shift @ weights
+
+    def _largest(self, width: int = 8, steps: int = 15) -> float:
+        """The largest eigenvalue of XᵀX, by power iteration on a block of vectors."""
+        start = torch.randn(self._masks.shape[1], width, generator=torch.Generator().manual_seed(0))
+        none, found = torch.zeros(len(self._masks), width), start
+        for _ in range(steps):
+            found = self.gradient(torch.linalg.qr(found).Q, none)
+        return max(float(torch.linalg.matrix_norm(found, ord=2)), 1e-12)
 
 
 class _Problem:
-    """min ½‖y − X D w‖² + penalty‖w‖₁ for every target at once, on centred masks X, by accelerated proximal steps."""
+    """min ½‖y − X w‖² + penalty · Σ cost · |w| for every target at once, by accelerated proximal steps."""
 
-    def __init__(self, masks: Tensor, outputs: Tensor, scale: Tensor) -> None:
-        self._shift, self._mean = masks.float().mean(dim=0), outputs.mean(dim=0)
-        self._x = masks.float() - self._shift
-        self._scale = scale
-        self._target = scale * (self._x.T @ (outputs - self._mean))
-        self._step = 1 / (_norm(self._x) ** 2 * scale.amax(dim=0).square())
+    def __init__(self, design: _Design, outputs: Tensor, cost: Tensor | None) -> None:
+        self._design, self._outputs, self._cost = design, outputs, 1.0 if cost is None else cost
+        self._centred, self._step = outputs - outputs.mean(dim=0), 1 / design.largest
+        self.slope = -design.gradient(torch.zeros(design.shift.shape[0], outputs.shape[1]), self._centred)
 
     def largest(self) -> Tensor:
         """The smallest penalty [m] for which all weights are zero."""
-        return self._target.abs().amax(dim=0)
+        return (self.slope.abs() / self._cost).amax(dim=0)
 
     def predict(self, weights: Tensor, masks: Tensor) -> Tensor:
         """Outputs [M, m] for other masks."""
-        return masks.float() @ (weights * self._scale) + self.intercept(weights)
-
-    def intercept(self, weights: Tensor) -> Tensor:
-        """Intercepts [m] for weights on the scaled rows."""
-        return self._mean - self._shift @ (weights * self._scale)
+        parts = [x @ weights for _, x in _parts(masks)]
+        return torch.cat(parts) + self._design.intercept(weights, self._outputs)
 
     def solve(self, penalty: Tensor, start: Tensor) -> Tensor:
-        """Weights [N, m] on the scaled rows."""
-        now, ahead, momentum = start, start, 1.0
-        for _ in range(_STEPS):
-            slope = self._scale * (self._x.T @ (self._x @ (self._scale * ahead))) - self._target
-            after = _shrink(ahead - self._step * slope, penalty * self._step)
+        """Weights [N, m]."""
+        bound = penalty * self._step * self._cost
+        ahead, now, momentum = start.clone(), start.clone(), 1.0
+        for step in range(1, _STEPS + 1):
+            after = self._design.gradient(ahead, self._centred).mul_(-self._step).add_(ahead)
+            after.sub_(after.clamp(min=-bound, max=bound))
             grown = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-            ahead = after + (momentum - 1) / grown * (after - now)
-            change = (after - now).norm() / after.norm().clamp(min=1e-12)
+            change = now.neg_().add_(after)
+            torch.add(after, change, alpha=(momentum - 1) / grown, out=ahead)
+            done = step % _LOOK == 0 and change.norm() < _TOLERANCE * after.norm().clamp(min=1e-12)
             now, momentum = after, grown
-            if change < _TOLERANCE:
+            if done:
                 break
         return now
 
 
-def _shrink(values: Tensor, by: Tensor) -> Tensor:
-    return values.sign() * (values.abs() - by).clamp(min=0)
-
-
-def _norm(x: Tensor) -> float:
-    return float(torch.linalg.matrix_norm(x, ord=2))
-
-
-def _error(problem: _Problem, weights: Tensor, masks: Tensor, outputs: Tensor) -> Tensor:
-    return (outputs - problem.predict(weights, masks)).square().mean(dim=0)
+def _parts(masks: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    size = max(1, _PART // max(masks.shape[1], 1))
+    for start in range(0, len(masks), size):
+        some = slice(start, start + size)
+        yield some, masks[some].float()
