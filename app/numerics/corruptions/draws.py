@@ -20,7 +20,7 @@ class Draws:
 
     def __init__(self, seed: int, kind: str, severity: int, rows: Sequence[int], device: torch.device) -> None:
         self._sources = [np.random.Generator(stream(seed, kind, severity, int(row))) for row in rows]
-        self._device = device
+        self.device = device
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -43,4 +43,4 @@ class Draws:
         return self._stack([source.poisson(mean) for source, mean in pairs])
 
     def _stack(self, parts: list[np.ndarray]) -> Tensor:
-        return torch.from_numpy(np.stack(parts)).to(self._device)
+        return torch.from_numpy(np.stack(parts)).to(self.device)
