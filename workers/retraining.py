@@ -94,11 +94,11 @@ def ranges(plan: RunPlan, count: int) -> list[list[int]]:
 
 
 def models_key(plan: RunPlan, planned: StoredPlan, device: str, start: int, stop: int) -> str:
-    """The key of the networks [start, stop) of a plan: equal rows, recipe, seeds and targets, equal key."""
-    rows = [plan.range("audited"), plan.range("train")]
+    """The key of the networks [start, stop) of a plan: equal architecture, rows, recipe, seeds, targets, equal key."""
+    rows, version = [plan.range("audited"), plan.range("train")], plan.rows.version
     return keys.models_key(
         plan.data_hash,
-        plan.model_hash,
+        keys.architecture_hash(version.spec, version.inspection.get("n_parameters")),
         device,
         rows=rows,
         recipe=plan.recipe or {},

@@ -33,6 +33,12 @@ def model_hash(spec: Mapping[str, Any], checkpoint_hashes: Sequence[str]) -> str
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def architecture_hash(spec: Mapping[str, Any], parameters: int | None) -> str:
+    """SHA-256 of what a network is before it is trained; the number of its parameters says how many outputs it has."""
+    own = {name: spec.get(name) for name in ("architecture", "preprocessing", "classes")}
+    return hashlib.sha256(json.dumps({**own, "parameters": parameters}, sort_keys=True).encode()).hexdigest()
+
+
 def predict_base(data_hash: str, model: str, device_class: str) -> dict[str, Any]:
     """What all predict shards of a model on a data set have in common."""
     return {"data": data_hash, "model": model, "policy": numeric_policy(device_class)}
@@ -53,12 +59,15 @@ def model_stage_base(
 
 
 def models_key(
-    data_hash: str, model: str, device_class: str, *, rows: Sequence[Any], recipe: Mapping[str, Any], chosen: str
+    data_hash: str, architecture: str, device_class: str, *, rows: Sequence[Any], recipe: Mapping[str, Any], chosen: str
 ) -> str:
-    """The key of some retrained networks; `rows` are both splits' ranges, `chosen` is the hash of what each sees."""
+    """The key of some retrained networks; `rows` are both splits' ranges, `chosen` is the hash of what each sees.
+
+    The weights that were uploaded have no part in it: versions with one architecture and one recipe share networks.
+    """
     policy = numeric_policy(device_class) | {"dtype": "float32"}
     parts = {"rows": list(rows), "recipe": dict(recipe), "chosen": chosen, "policy": policy}
-    return artifact_key("retrained", RETRAIN_VERSION, data=data_hash, model=model, **parts)
+    return artifact_key("retrained", RETRAIN_VERSION, data=data_hash, architecture=architecture, **parts)
 
 
 def shard_key(stage: str, base: Mapping[str, Any], start: int, stop: int) -> str:

@@ -143,6 +143,19 @@ def test_more_halves_take_the_first_from_the_store(parts: tuple[int, int], run: 
     assert "influence:without" not in more.details_keys
 
 
+def test_a_version_with_other_weights_takes_the_same_networks(parts: tuple[int, int], run: AuditRun) -> None:
+    with transaction() as session:
+        project = session.get_one(Dataset, parts[0]).project_id
+        other = build.version(session, project, build.weights(7), {"recipe": RECIPE})
+    Twin().run_workflow("check_model", other.id)
+    twin = Twin()
+    found = audited((parts[0], other.id), twin, **PARAMS | {"counterfactuals": 0})
+    assert found.status == "succeeded"
+    assert not [unit for unit in twin.ran if unit["stage"] == "retrain"], "only architecture and recipe matter"
+    np.testing.assert_array_equal(*(np.load(folder(one, "retrain") / "margins.npy") for one in (run, found)))
+    assert found.summary["influence"]["methods"] != run.summary["influence"]["methods"]
+
+
 def test_a_version_without_a_recipe_is_refused_before_anything_is_computed(parts: tuple[int, int]) -> None:
     with transaction() as session:
         session.get_one(ModelVersion, parts[1]).claim = {}
