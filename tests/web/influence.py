@@ -16,9 +16,14 @@ from tests.web.conftest import Results
 
 N, TOP = TRAIN_ROWS, 5
 NAMED = [70, 3, 12]
+SHARED = {TRAIN_ROWS + 7: (15, 9), TRAIN_ROWS + 8: (1, 0), TRAIN_ROWS + 9: (0, 12)}
+"""Images that both halves name, for the audited images that a test looks at; all others share 15 and 9."""
 METHODS = [{"method": "trak"}, {"method": "similarity"}, {"method": "tracin", "reason": "This model hides its layer."}]
 SUMMARY = {
     "train_rows": N, "targets": 720, "checkpoints": 2, "coverage": 0.98, "ridge": 1.0, "methods": METHODS,
+    "stability": {"halves": "checkpoints", "compared": 20, "chance": 0.4, "noise": 2, "targets": 720,
+                  "helpful": {"mean": 12.3, "low": 11.9, "high": 12.7, "noisy": 12},
+                  "harmful": {"mean": 8.1, "low": 7.5, "high": 8.7, "noisy": 40}},
     "suspects": {"mislabelled": 3, "leaked": 1, "duplicated": 2, "planted": 10, "planted_in_worst": 8,
                  "planted_named": 7},
     "effects": {"method": "trak", "targets": 400, "of_targets": 720, "shares": [0.5, 0.25],
@@ -44,8 +49,12 @@ def attribute(results: Results) -> str:
     n = len(results.built.rows.label)
     rows = np.tile(np.arange(2 * TOP, dtype=np.int32), (n, 1))
     scores = np.tile(np.array([5, 4, 3, 2, 1, -1, -2, -3, -4, -5], np.float32), (n, 1))
+    shared = np.tile(np.array([15, 9], np.uint8), (n, 1))
+    for row, counts in SHARED.items():
+        shared[row - TRAIN_ROWS] = counts
     key = artifact_key("attribute", 1, test="web")
     with get_artifacts().write(key) as folder:
+        np.save(folder / "trak.shared.npy", shared)
         for method in ("trak", "similarity"):
             np.save(folder / f"{method}.rows.npy", rows)
             np.save(folder / f"{method}.scores.npy", scores / (1 if method == "trak" else 10))

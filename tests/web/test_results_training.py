@@ -16,7 +16,7 @@ from app.store.session import transaction
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
 from tests.web.conftest import Results
-from tests.web.influence import NAMED, SUMMARY, add_influence, labels
+from tests.web.influence import NAMED, SHARED, SUMMARY, add_influence, labels
 
 
 @pytest.fixture
@@ -117,6 +117,38 @@ def test_image_page_shows_both_ends_and_that_nothing_is_verified(audited: Result
     assert [int(i["src"].rpartition("/")[2]) for i in harmful] == [9, 8, 7, 6, 5]
     assert helpful[0]["text"] == f"{CLASSES[labels(audited)[0]]}\n+5"
     assert "Most harmful" in audited.signed("viewer").get(f"{audited.run}/images/{row}").text
+
+
+def image_context(results: Results, row: int) -> dict[str, Any]:
+    panels = results.signed("viewer").get(f"/api/v1{results.run}/images/{row}").json()["panels"]
+    context: dict[str, Any] = next(entry["context"] for entry in panels if entry["key"] == "influence-image")
+    return context
+
+
+@pytest.mark.parametrize(
+    ("row", "verdict", "noise"),
+    [
+        (TRAIN_ROWS + 7, "The ranking is only partly stable.", False),
+        (TRAIN_ROWS + 8, "This ranking is noise.", True),
+        (TRAIN_ROWS + 9, "The most helpful are noise.", False),
+    ],
+)
+def test_a_ranking_that_is_noise_says_so(audited: Results, row: int, verdict: str, noise: bool) -> None:
+    trak, similarity = image_context(audited, row)["methods"]
+    assert similarity["steady"] is None
+    assert (trak["steady"]["verdict"], trak["steady"]["noise"]) == (verdict, noise)
+    helpful, harmful = SHARED[row]
+    assert (
+        f"Either half of the checkpoints alone names {helpful} of the same 20 most helpful and {harmful} of the same 20"
+        in trak["steady"]["text"]
+    )
+    assert verdict in audited.signed("viewer").get(f"{audited.run}/images/{row}").text
+
+
+def test_the_run_says_how_stable_its_lists_are(audited: Results) -> None:
+    html = audited.signed("viewer").get(audited.run).text
+    assert "12.3 [11.9, 12.7] of 20 most helpful" in html
+    assert "the most helpful list of 12 audited images and from the most harmful list of 40" in html
 
 
 def test_run_page_names_what_could_not_be_computed(audited: Results) -> None:
@@ -253,10 +285,15 @@ def test_the_answer_stands_on_the_slice_s_page(audited: Results) -> None:
     audited.signed().post(f"{audited.slice()}/behind")
     scored = [{"row": row, "label": int(labels(audited)[row]), "score": 2.5} for row in (4, 6)]
     method = {"method": "similarity", "asked": 5, "helpful": scored, "harmful": []}
-    settle(audited, "succeeded", {"finding_id": 1, "members": 20, "methods": [method]})
+    halved = {"method": "trak", "asked": 20, "helpful": scored, "harmful": scored, "shared": [16, 18]}
+    settle(audited, "succeeded", {"finding_id": 1, "members": 20, "methods": [method, halved]})
     found = behind(audited)
     assert (found["waiting"], found["members"]) == (False, 20)
-    assert [i["href"] for i in found["methods"][0]["helpful"]] == [
+    assert [(m["title"], m["steady"] and m["steady"]["verdict"]) for m in found["methods"]] == [
+        ("TRAK", "Stable ranking."),
+        ("Similarity", None),
+    ]
+    assert [i["href"] for i in found["methods"][1]["helpful"]] == [
         f"{audited.run}/training/images/{row}" for row in (4, 6)
     ]
     assert found["partly"] == ["Similarity: mean over a sample of 5 members."]

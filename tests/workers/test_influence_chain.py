@@ -129,6 +129,32 @@ def test_spectra_are_kept_for_later_questions(run: AuditRun) -> None:
     assert [np.load(folder / f"spectrum.vectors-{c}.npy").dtype for c in (0, 1)] == [np.float32] * 2
 
 
+def test_lists_say_how_much_two_halves_of_the_checkpoints_share(run: AuditRun) -> None:
+    """Two checkpoints: either half is one of them, scored by the formula on autograd's gradients."""
+    x, y, ridge = *images(run), run.summary["influence"]["ridge"]
+    shared = np.load(get_artifacts().local(run.details_keys["influence:attribute"]) / "trak.shared.npy")
+    scores, doubts = [], []
+    for seed in (0, 1):
+        rows, weight = gradient_rows(seed, x, y)
+        train, targets = rows[:18], rows[18:]
+        moment = train.T @ train
+        matrix = moment + ridge * moment.trace() / len(moment) * torch.eye(len(moment))
+        scores.append(train @ torch.linalg.solve(matrix, targets.T))
+        doubts.append(weight[:18])
+    first, second = (one * torch.stack(doubts).mean(dim=0)[:, None] for one in scores)
+    stability = run.summary["influence"]["stability"]
+    assert (stability["halves"], stability["compared"], stability["targets"]) == ("checkpoints", 3, 18)
+    expected = [
+        [len({*first[:, t].topk(3, largest=up).indices.tolist()} & {*second[:, t].topk(3, largest=up).indices.tolist()})
+         for up in (True, False)]
+        for t in range(18)
+    ]  # fmt: skip
+    # Rounding to bytes may swap two images at the edge of a list.
+    assert np.abs(shared.astype(int) - np.array(expected)).max() <= 1
+    assert np.corrcoef(shared.ravel(), np.ravel(expected))[0, 1] > 0.8
+    assert stability["helpful"]["mean"] == pytest.approx(float(shared[:, 0].mean()))
+
+
 def test_a_slice_s_scores_are_the_mean_of_its_members(run: AuditRun) -> None:
     plan_inputs = inputs_of(run.id, "influence", "cpu")
     members = [1, 4, 9]
@@ -145,6 +171,7 @@ def test_a_slice_s_scores_are_the_mean_of_its_members(run: AuditRun) -> None:
         for scored in one.helpful + one.harmful:
             assert scored.score == pytest.approx(float(mean[scored.row]), rel=1e-3, abs=1e-6)
         assert one.asked == 3
+        assert (one.shared is not None) == (one.method == "trak")
 
 
 def test_effects_are_those_of_the_whole_matrix(run: AuditRun) -> None:

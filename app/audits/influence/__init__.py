@@ -5,6 +5,7 @@ from app.audits.gradients import GRADIENTS
 from app.audits.influence.compare_schema import ComparePayload
 from app.audits.influence.group_schema import GroupPayload
 from app.audits.influence.page import answer, panels
+from app.audits.influence.page_files import run_files
 from app.audits.influence.page_lists import training_lists
 from app.audits.influence.schema import InfluenceSummary, Params
 
@@ -24,14 +25,14 @@ AUDIT = AuditKind(
         StageSpec(
             "attribute",
             "Attribute to training images",
-            3,
+            4,
             "app.audits.influence.compute:attribute",
             needs=("plan", "retrain"),
         ),
         StageSpec(
             "prove",
             "Compare with retraining",
-            1,
+            2,
             "app.audits.influence.proof:prove",
             needs=("plan", "retrain", "attribute"),
         ),
@@ -76,6 +77,7 @@ AUDIT = AuditKind(
     reads_sentences=False,
     panels=panels,
     training_lists=training_lists,
+    files=run_files,
     answer=answer,
     needs_embeddings=True,
     needs_predictions=True,

@@ -12,8 +12,9 @@ from app.audits.base import Inputs, Result, Split
 from app.audits.influence.columns import ColumnEnds
 from app.audits.influence.kept import spectra_arrays
 from app.audits.influence.proof import choose_ridge
-from app.audits.influence.schema import InfluenceSummary, Method, MethodSummary, RidgePoint
-from app.audits.influence.scores import Attributor, checkpoints
+from app.audits.influence.schema import STABLE, InfluenceSummary, MethodSummary, RidgePoint, Stability
+from app.audits.influence.scores import Attributor, BlockScores, checkpoints
+from app.audits.influence.stability import StableTrak
 
 BLOCK = 256
 FELT = 12
@@ -25,7 +26,8 @@ def attribute(inputs: Inputs) -> Result:
 
     Details, for each method: `<method>.rows` int32 [m, 2·top] (places in the training split, most helpful first, most
     harmful last) and `<method>.scores` float32, the same shape; `<method>.felt` int32 [N, 2·FELT] (places in the
-    audited split that each training image helps most, hurts most last) and `<method>.felt_scores`; and what
+    audited split that each training image helps most, hurts most last) and `<method>.felt_scores`; `trak.shared` uint8
+    [m, 2], how many of the most helpful and of the most harmful two halves of the evidence agree on; and what
     `app.audits.influence.kept` says. Table `train`: one row per training image with each method's mean score over
     targets, over targets that the model gets right, and over those that it gets wrong. Where networks were retrained,
     they choose the ridge of TRAK.
@@ -36,15 +38,19 @@ def attribute(inputs: Inputs) -> Result:
         return _nothing("The training split has a single image; there is nothing to compare it with.")
     found = Attributor(inputs, inputs.train, inputs.audited)
     curve = choose_ridge(found)
+    stable = StableTrak(found) if found.trained else None
     details: dict[str, NDArray[np.generic]] = {}
     columns: dict[str, NDArray[np.float32]] = {}
     for done, method in enumerate(found.methods):
         inputs.progress(done / len(found.methods), f"Attributing: {method}")
-        arrays, means = _run(found, method, inputs)
+        arrays, means = _run(found, stable if stable and method == STABLE else found.methods[method], inputs)
         details |= {f"{method}.{name}": values for name, values in arrays.items()}
         columns |= {f"{method}.{name}": values for name, values in means.items()}
+    if stable:
+        details[f"{STABLE}.shared"] = stable.shared()
+    summary = _summary(found, inputs.train, curve, stable.summary() if stable else None)
     return Result(
-        summary=_summary(found, inputs.train, curve).model_dump(mode="json"),
+        summary=summary.model_dump(mode="json"),
         details=details | spectra_arrays(found.trained, found.ridge),
         tables={"train": _train_table(inputs.train, columns)},
     )
@@ -55,7 +61,7 @@ def _train_table(train: Split, columns: dict[str, NDArray[np.float32]]) -> pa.Ta
 
 
 def _run(
-    found: Attributor, method: Method, inputs: Inputs
+    found: Attributor, scored: BlockScores, inputs: Inputs
 ) -> tuple[dict[str, NDArray[np.generic]], dict[str, NDArray[np.float32]]]:
     count, wrong = len(found.targets.manifest), _wrong(found.targets)
     top = min(inputs.params.top, len(found.train.manifest) // 2)
@@ -64,7 +70,7 @@ def _run(
     sums = torch.zeros(2, len(found.train.manifest), dtype=torch.float64)
     for start in range(0, count, BLOCK):
         block = np.arange(start, min(start + BLOCK, count))
-        scores = found.methods[method](block)
+        scores = scored(block)
         some = _ends(scores, top)
         places.append(some[0])
         values.append(some[1])
@@ -94,7 +100,7 @@ def _wrong(split: Split) -> NDArray[np.bool_]:
     return found
 
 
-def _summary(found: Attributor, train: Split, curve: list[RidgePoint]) -> InfluenceSummary:
+def _summary(found: Attributor, train: Split, curve: list[RidgePoint], stability: Stability | None) -> InfluenceSummary:
     methods = [MethodSummary(method=method) for method in found.methods]
     methods += [MethodSummary(method=method, reason=reason) for method, reason in found.reasons.items()]
     coverage = train.model.get("gradients.coverage")
@@ -106,6 +112,7 @@ def _summary(found: Attributor, train: Split, curve: list[RidgePoint]) -> Influe
         ridge=found.ridge,
         ridge_curve=curve,
         methods=methods,
+        stability=stability,
     )
 
 

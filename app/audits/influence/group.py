@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,13 +24,24 @@ from app.audits.influence.scores import (
     space,
     targets_of,
 )
+from app.audits.influence.stability import HalvedTrak, compared, mean_row
+from app.numerics.attribution.halves import shared_tops
 from app.numerics.attribution.knn_shapley import knn_shapley
+from app.numerics.attribution.trak import Checkpoint
 
 SHOWN = 24
 MOST_SORTED = 4_000_000
 """Distances that KNN-Shapley sorts for one question; of more members a sample is asked."""
 
 Places = NDArray[np.int64]
+
+
+class Mean(NamedTuple):
+    """Mean scores float32 [N] over `asked` members, and what the two halves of the evidence share, if it has any."""
+
+    scores: Tensor
+    asked: int
+    shared: tuple[int, int] | None = None
 
 
 def behind_slice(inputs: Inputs, payload: GroupPayload) -> ActionResult:
@@ -41,19 +53,18 @@ def behind_slice(inputs: Inputs, payload: GroupPayload) -> ActionResult:
         ValueError: the run has no training split, a position lies outside of the audited split, or no method applies.
     """
     train, members = _checked(inputs, payload)
-    makers: dict[Method, Callable[[], tuple[Tensor, int]]] = {
-        "trak": lambda: (_trak(inputs, train, members), len(members)),
-        "tracin": lambda: (_tracin(inputs, train, members), len(members)),
+    makers: dict[Method, Callable[[], Mean]] = {
+        "trak": lambda: _trak(inputs, train, members),
+        "tracin": lambda: Mean(_tracin(inputs, train, members), len(members)),
         "knn_shapley": lambda: _knn_shapley(inputs, train, members),
-        "similarity": lambda: (_similarity(inputs, train, members), len(members)),
+        "similarity": lambda: Mean(_similarity(inputs, train, members), len(members)),
     }
     found = []
     for method in METHODS:
         try:
-            scores, asked = makers[method]()
+            found.append(_ends(method, makers[method](), train))
         except CannotAttribute:
             continue
-        found.append(_ends(method, scores, asked, train))
     if not found:
         raise ValueError("This run has neither gradients nor features nor embeddings to attribute with.")
     answer = GroupAnswer(finding_id=payload.finding_id, members=len(members), methods=found)
@@ -69,24 +80,18 @@ def _checked(inputs: Inputs, payload: GroupPayload) -> tuple[Split, Places]:
     return inputs.train, members
 
 
-def _trak(inputs: Inputs, train: Split, members: Places) -> Tensor:
+def _trak(inputs: Inputs, train: Split, members: Places) -> Mean:
     kept = kept_spectra(inputs)
     if kept is None:
         raise CannotAttribute("There are no gradients.")
-    total, doubt = torch.zeros(len(train.manifest)), torch.zeros(len(train.manifest))
-    count = checkpoints(train)
-    for c in range(count):
-        mean = _mean_features(inputs.audited, c, members)
-        total += rows(train, c).dot(kept.spectrum(c).solve(mean, kept.ridge))[:, 0]
-        doubt += torch.from_numpy(array(train, "doubt", c))
-    return total * doubt / count**2
-
-
-def _mean_features(split: Split, checkpoint: int, members: Places) -> Tensor:
-    """Mean sketched gradient of some rows, float32 [1, k]; only these rows are read."""
-    codes, scales = (split.model[f"gradients.{name}-{checkpoint}"] for name in ("codes", "scales"))
-    own, scale = np.asarray(codes[members], np.float32), np.asarray(scales[members], np.float32)
-    return torch.from_numpy(scale @ own)[None] / len(members)
+    points, means = [], []
+    for c in range(checkpoints(train)):
+        doubt = torch.from_numpy(array(train, "doubt", c))
+        points.append(Checkpoint(rows(train, c), kept.spectrum(c), torch.zeros(0), doubt))
+        means.append(mean_row(inputs.audited, c, members))
+    found = HalvedTrak(points).scores(means, kept.ridge)
+    helpful, harmful = shared_tops(found.first, found.second, compared(len(train.manifest)))[0].tolist()
+    return Mean(found.scores[:, 0], len(members), (helpful, harmful))
 
 
 def _tracin(inputs: Inputs, train: Split, members: Places) -> Tensor:
@@ -109,22 +114,23 @@ def _similarity(inputs: Inputs, train: Split, members: Places) -> Tensor:
     return total / len(members)
 
 
-def _knn_shapley(inputs: Inputs, train: Split, members: Places) -> tuple[Tensor, int]:
+def _knn_shapley(inputs: Inputs, train: Split, members: Places) -> Mean:
     most = max(16, MOST_SORTED // max(len(train.manifest), 1))
     some = members
     if len(members) > most:
         some = np.sort(np.random.default_rng(0).permutation(members)[:most])
     targets, labels = space(inputs.audited)[some], targets_of(inputs.audited)[some]
     scores = knn_shapley(space(train), targets_of(train), targets, labels, inputs.params.neighbours)
-    return scores.mean(dim=1), len(some)
+    return Mean(scores.mean(dim=1), len(some))
 
 
-def _ends(method: Method, scores: Tensor, asked: int, train: Split) -> GroupEnds:
-    top = min(SHOWN, max(len(scores) // 2, 1))
-    high, low = scores.topk(top), scores.topk(top, largest=False)
+def _ends(method: Method, mean: Mean, train: Split) -> GroupEnds:
+    top = min(SHOWN, max(len(mean.scores) // 2, 1))
+    high, low = mean.scores.topk(top), mean.scores.topk(top, largest=False)
     return GroupEnds(
         method=method,
-        asked=asked,
+        asked=mean.asked,
+        shared=mean.shared,
         helpful=[_scored(train, i, s) for i, s in _pairs(high) if s > 0],
         harmful=[_scored(train, i, s) for i, s in _pairs(low) if s < 0],
     )

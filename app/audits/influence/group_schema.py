@@ -27,6 +27,9 @@ class GroupEnds(BaseModel):
 
     method: Method
     asked: int = Field(description="Members that the mean is over; fewer than all where a method cannot sum at once.")
+    shared: tuple[int, int] | None = Field(
+        None, description="Most helpful and most harmful images that either half of the evidence names; see Stability."
+    )
     helpful: list[Scored] = Field(description="Most helpful first; positive scores only.")
     harmful: list[Scored] = Field(description="Most harmful first; negative scores only.")
 

@@ -12,9 +12,10 @@ from app.audits.influence.page_effects import compared_panel, effects_panel
 from app.audits.influence.page_ends import AllEnds, Ends, all_ends, ends, training_thumb
 from app.audits.influence.page_run import run_context
 from app.audits.influence.page_slice import behind, behind_panel
+from app.audits.influence.page_stability import Steadiness, steadiness
 from app.audits.influence.page_train import train_panels
 from app.audits.influence.ranking import ranked
-from app.audits.influence.schema import InfluenceSummary, MethodSummary
+from app.audits.influence.schema import STABLE, InfluenceSummary, MethodSummary
 
 
 class ImageInfluence(AllEnds):
@@ -78,4 +79,11 @@ def _ends(
     half = len(found) // 2
     helpful = [thumb for thumb, score in zip(found[:half], scores[:half], strict=True) if score > 0]
     harmful = [thumb for thumb, score in zip(found[half:], scores[half:], strict=True) if score < 0]
-    return ends(method, summary, helpful, harmful[::-1])
+    return ends(method, summary, helpful, harmful[::-1], _steady(method, summary, position, reader))
+
+
+def _steady(method: MethodSummary, summary: InfluenceSummary, position: int, reader: RunReader) -> Steadiness | None:
+    if summary.stability is None or method.method != STABLE:
+        return None
+    helpful, harmful = reader.array("influence", "attribute", f"{STABLE}.shared")[position].tolist()
+    return steadiness((helpful, harmful), summary.stability)

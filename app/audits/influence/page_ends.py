@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from app.audits.base import RunReader, Subject
+from app.audits.influence.page_stability import Steadiness
 from app.audits.influence.schema import BASELINE, METHODS, InfluenceSummary, MethodSummary
 from app.audits.pieces import Estimate, Thumb
 
@@ -29,6 +30,9 @@ class Ends(BaseModel):
     evidence: str = Field(description="What retraining said of the method, or that nothing was retrained.")
     lds: Estimate | None = Field(description="Linear datamodelling score; none where nothing was retrained.")
     beaten: bool = Field(description="Whether plain similarity does as well.")
+    steady: Steadiness | None = Field(
+        description="How stable the two lists are; none where nobody halved the evidence."
+    )
     helpful: list[Thumb]
     harmful: list[Thumb]
 
@@ -42,7 +46,13 @@ class AllEnds(BaseModel):
     note: str
 
 
-def ends(method: MethodSummary, summary: InfluenceSummary, helpful: list[Thumb], harmful: list[Thumb]) -> Ends:
+def ends(
+    method: MethodSummary,
+    summary: InfluenceSummary,
+    helpful: list[Thumb],
+    harmful: list[Thumb],
+    steady: Steadiness | None = None,
+) -> Ends:
     """Return a method's ends with what is known of its worth."""
     text = METHODS[method.method]
     return Ends(
@@ -52,6 +62,7 @@ def ends(method: MethodSummary, summary: InfluenceSummary, helpful: list[Thumb],
         evidence=evidence(method),
         lds=estimate(method, summary),
         beaten=beaten(method, summary.methods),
+        steady=steady,
         helpful=helpful[:SHOWN],
         harmful=harmful[:SHOWN],
     )

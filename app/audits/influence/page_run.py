@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from app.audits.influence.page_ends import beaten, estimate, evidence, trust_scale
+from app.audits.influence.page_stability import stability_sentences
 from app.audits.influence.ranking import ranked
 from app.audits.influence.schema import METHODS, InfluenceSummary, MethodSummary, Removal
 from app.audits.pieces import Estimate
@@ -69,7 +70,7 @@ def _sentences(summary: InfluenceSummary) -> list[str]:
         points = "one checkpoint" if summary.checkpoints == 1 else f"{summary.checkpoints} checkpoints"
         share = f"{100 * summary.coverage:.1f} % of the weights" if summary.coverage is not None else "the weights"
         found.append(f"Gradients were taken at {points}, of {share}; ridge {summary.ridge:g} × the mean eigenvalue.")
-    return found
+    return found + stability_sentences(summary.stability)
 
 
 def _proof(summary: InfluenceSummary) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import Field
 
 from app.audits.base import Panel, RunReader, Subject
-from app.audits.influence.group_schema import GroupAnswer, Scored
+from app.audits.influence.group_schema import GroupAnswer, GroupEnds, Scored
 from app.audits.influence.page_ends import AllEnds, all_ends, ends, training_thumb
+from app.audits.influence.page_stability import Steadiness, steadiness
 from app.audits.influence.ranking import ranked
 from app.audits.influence.schema import InfluenceSummary
 from app.audits.pieces import Thumb
@@ -56,7 +57,13 @@ def _found(result: Mapping[str, Any], summary: InfluenceSummary, reader: RunRead
     by_method = {found.method: found for found in answer.methods}
     known = [m for m in ranked(summary.methods) if m.method in by_method and not m.reason]
     shown = [
-        ends(m, summary, _thumbs(by_method[m.method].helpful, reader), _thumbs(by_method[m.method].harmful, reader))
+        ends(
+            m,
+            summary,
+            _thumbs(by_method[m.method].helpful, reader),
+            _thumbs(by_method[m.method].harmful, reader),
+            _steady(by_method[m.method], summary),
+        )
         for m in known
     ]
     updates = {
@@ -70,6 +77,12 @@ def _found(result: Mapping[str, Any], summary: InfluenceSummary, reader: RunRead
         ],
     }
     return around.model_copy(update=updates)
+
+
+def _steady(found: GroupEnds, summary: InfluenceSummary) -> Steadiness | None:
+    if found.shared is None or summary.stability is None:
+        return None
+    return steadiness(found.shared, summary.stability)
 
 
 def _thumbs(scored: list[Scored], reader: RunReader) -> list[Thumb]:

@@ -14,25 +14,28 @@ from torch import Tensor
 from app.audits.base import Inputs, Result
 from app.audits.influence.schema import InfluenceSummary, MethodSummary, Params, Proof, RidgePoint
 from app.audits.influence.scores import Attributor
-from app.audits.retraining import by_subset, read_retrained
+from app.audits.retraining import by_subset, read_retrained, whole_subsets
 from app.numerics.attribution.lds import LinearDatamodellingScore, linear_datamodelling_score, rank_correlation
 
 RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 LEAST_TO_CHOOSE = 16
 """Halves from which on half of them choose TRAK's ridge."""
 LEAST = 3
+MOST_NUMBERS = 50_000_000
+"""Scores of a method that are kept for those who compute its linear datamodelling score themselves."""
 
 
 class Truth(NamedTuple):
-    """Retrained outputs: `masks` bool [S, N], `margins` float32 [R, S, m], `targets` int64 [m]."""
+    """Retrained outputs: `masks` bool [S, N], `margins` float32 [R, S, m], `targets` int64 [m], `halves` int64 [S]."""
 
     masks: Tensor
     margins: Tensor
     targets: NDArray[np.int64]
+    halves: NDArray[np.int64]
 
     def part(self, chosen: slice) -> Truth:
         """The truth of some subsets."""
-        return Truth(self.masks[chosen], self.margins[:, chosen], self.targets)
+        return Truth(self.masks[chosen], self.margins[:, chosen], self.targets, self.halves[chosen])
 
 
 def choose_ridge(found: Attributor) -> list[RidgePoint]:
@@ -52,7 +55,12 @@ def choose_ridge(found: Attributor) -> list[RidgePoint]:
 
 
 def prove(inputs: Inputs) -> Result:
-    """Fill in the methods' scores; details `lds.<method>` float32 [m], each target's own rank correlation."""
+    """Fill in the methods' scores.
+
+    Details: `targets` int64 [m]; `judged` int64 [S], the halves that judged; for each method `lds.<method>` float32
+    [m], each target's own rank correlation, and `scores.<method>` float32 [N, k], the scores for the first k targets
+    (all of them, up to `MOST_NUMBERS` numbers).
+    """
     before = InfluenceSummary.model_validate(json.loads((inputs.earlier["attribute"] / "summary.json").read_text()))
     truth = read_truth(inputs)
     if truth is None or inputs.train is None or before.unavailable:
@@ -61,7 +69,8 @@ def prove(inputs: Inputs) -> Result:
         truth = truth.part(slice(len(truth.masks) // 2, None))
     found = Attributor(inputs, inputs.train, inputs.audited)
     found.ridge = before.ridge
-    methods, details, last = [], {}, None
+    methods, last = [], None
+    details: dict[str, NDArray[np.generic]] = {}
     for done, method in enumerate(before.methods):
         inputs.progress(done / len(before.methods), f"Proving: {method.method}")
         if not method.reason:
@@ -69,10 +78,12 @@ def prove(inputs: Inputs) -> Result:
             last = _score(scores, truth, inputs.seed)
             correlations = rank_correlation(truth.masks.float() @ scores, truth.margins.mean(dim=0))
             details[f"lds.{method.method}"] = correlations.float().numpy()
+            details[f"scores.{method.method}"] = _kept(scores)
             method = _filled(method, last)  # noqa: PLW2901 - the same method, with what was measured
         methods.append(method.model_dump(mode="json"))
     proof = _proof(last, truth).model_dump(mode="json") if last else None
-    return Result(summary={"methods": methods, "proof": proof}, details={**details, "targets": truth.targets})
+    details |= {"targets": truth.targets, "judged": truth.halves}
+    return Result(summary={"methods": methods, "proof": proof}, details=details)
 
 
 def read_truth(inputs: Inputs) -> Truth | None:
@@ -84,7 +95,13 @@ def read_truth(inputs: Inputs) -> Truth | None:
     masks, margins = by_subset(retrained, params.repeats)
     if len(masks) < LEAST:
         return None
-    return Truth(torch.from_numpy(masks), torch.from_numpy(margins), retrained.targets)
+    halves, _ = whole_subsets(retrained.models, params.repeats)
+    return Truth(torch.from_numpy(masks), torch.from_numpy(margins), retrained.targets, halves)
+
+
+def _kept(scores: Tensor) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = scores[:, : max(MOST_NUMBERS // len(scores), 1)].float().contiguous().numpy()
+    return found
 
 
 def _score(scores: Tensor, truth: Truth, seed: int) -> LinearDatamodellingScore:

@@ -10,6 +10,8 @@ from app.audits.pieces import MethodText
 
 Method = Literal["trak", "tracin", "knn_shapley", "similarity"]
 BASELINE: Method = "similarity"
+STABLE: Method = "trak"
+"""The method whose evidence falls into halves: its lists say how stable they are."""
 
 
 METHODS: dict[Method, MethodText] = {
@@ -78,6 +80,27 @@ class Proof(BaseModel):
     ceiling: float | None = Field(description="The score of a perfect attribution; none with one network a half.")
 
 
+class SharedTops(BaseModel):
+    """How many images of one end of the lists both halves of the evidence name; the interval is over audited images."""
+
+    mean: float
+    low: float
+    high: float
+    noisy: int = Field(description="Audited images whose two lists share no more than two lists of noise.")
+
+
+class Stability(BaseModel):
+    """What two disjoint halves of the evidence behind TRAK agree on."""
+
+    halves: Literal["checkpoints", "features"]
+    compared: int = Field(description="Images of each end that are compared.")
+    chance: float = Field(description="What two lists of noise share on average.")
+    noise: int = Field(description="What two lists of noise share at most, but for one case in a hundred.")
+    targets: int
+    helpful: SharedTops
+    harmful: SharedTops
+
+
 class MethodSummary(BaseModel):
     """One method in one run."""
 
@@ -131,6 +154,7 @@ class InfluenceSummary(BaseModel):
     ridge: float | None = None
     ridge_curve: list[RidgePoint] = Field(default_factory=list, description="Empty where it was not chosen here.")
     methods: list[MethodSummary] = Field(default_factory=list)
+    stability: Stability | None = Field(None, description="Of TRAK; none where there are no gradients.")
     proof: Proof | None = None
     random_removal: Removal | None = Field(None, description="Without as many random images of the same class.")
     suspects: SuspectsSummary = SuspectsSummary()
