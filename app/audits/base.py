@@ -258,6 +258,20 @@ class TrainingList:
 
 
 @dataclass(frozen=True)
+class RunArrays:
+    """Numbers of a run that a kind hands out as one .npz file; arrays may be memory-mapped."""
+
+    name: str
+    """Of the file, ending in .npz; unique among the kinds."""
+    title: str
+    text: str
+    """README.txt: what each array is."""
+    arrays: Mapping[str, np.ndarray]
+    rows: Mapping[str, np.ndarray]
+    """Data set rows int64, which stand in the file as `<name>_rows` and by id."""
+
+
+@dataclass(frozen=True)
 class Action:
     """An interactive question that a worker answers: `function(Inputs, payload) -> ActionResult`.
 
@@ -293,6 +307,10 @@ def _no_lists(_reader: RunReader) -> list[TrainingList]:
     return []
 
 
+def _no_files(_reader: RunReader) -> list[RunArrays]:
+    return []
+
+
 def _no_rows(_metrics: Mapping[str, Any]) -> Sequence[int]:
     return ()
 
@@ -320,6 +338,8 @@ class AuditKind:
     """Positions of the images that a finding with these metrics shows in a report, the most telling first."""
     training_lists: Callable[[RunReader], list[TrainingList]] = _no_lists
     """What the page of training data shows of this kind."""
+    files: Callable[[RunReader], list[RunArrays]] = _no_files
+    """What can be taken away of a run of this kind."""
     cards: Callable[[RunReader, Sequence[Any]], list[SliceCard]] = _no_cards
     """The kind's slices (findings) as cards, one each, in the same order."""
     answer: Callable[[str, Mapping[str, Any], RunReader], Panel | None] = _no_answer

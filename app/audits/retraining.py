@@ -115,7 +115,16 @@ def sample_targets(count: int, most: int, seed: int) -> NDArray[np.int64]:
 
 def by_subset(found: Retrained, repeats: int) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Subsets of which every network is there, bool [S, N], and their margins float32 [repeats, S, m]."""
-    _, first, counts = np.unique(found.models // repeats, return_index=True, return_counts=True)
-    whole = first[counts == repeats]
-    margins = np.stack([np.array(found.margins[whole + r]) for r in range(repeats)])
-    return found.masks[whole], margins.reshape(repeats, len(whole), len(found.targets))
+    _, first = whole_subsets(found.models, repeats)
+    return found.masks[first], margins_by_subset(found.margins, first, repeats)
+
+
+def whole_subsets(models: NDArray[np.int64], repeats: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers int64 [S] of the subsets of which every network is there, and the place of each one's first network."""
+    subsets, first, counts = np.unique(models // repeats, return_index=True, return_counts=True)
+    return subsets[counts == repeats], first[counts == repeats]
+
+
+def margins_by_subset(margins: NDArray[np.float32], first: NDArray[np.int64], repeats: int) -> NDArray[np.float32]:
+    """Margins float32 [repeats, S, m] of the subsets whose first networks stand at the places `first`."""
+    return np.stack([np.array(margins[first + r]) for r in range(repeats)])

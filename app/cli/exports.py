@@ -11,11 +11,16 @@ import typer
 
 from app.cli.actor import actor, prepare
 from app.errors import NotFound, UserError
+from app.services.array_file import npz_pieces
 from app.services.reports.schema import ReportContent
 from app.services.reports.scores import published_scores
 from app.services.reports.snapshot import CONTENT, make_report, read_report, report_folder
+from app.store.models import AuditRun
+from app.store.places import get_artifacts
 from app.store.repositories import runs
-from app.store.session import transaction
+from app.store.session import reading, transaction
+from app.web.pages.results_files import files_of
+from app.web.reader import LiveReader
 from app.web.report_file import report_html
 
 
@@ -24,7 +29,7 @@ def export(
     to: Annotated[Path, typer.Option(help="Folder to write into; made if need be.")],
     title: Annotated[str, typer.Option(help="Title of the report.")] = "",
 ) -> None:
-    """Write report.html, report.json with its JSON Schema, and scores.parquet of a finished run."""
+    """Write report.html, report.json with its JSON Schema, scores.parquet, and the kinds' files of a finished run."""
     if to.exists() and not to.is_dir():
         raise UserError(f"{to} is a file; name a folder with --to.")
     prepare()
@@ -39,5 +44,17 @@ def export(
     shutil.copyfile(folder / CONTENT, to / "report.json")
     (to / "report.schema.json").write_text(json.dumps(ReportContent.model_json_schema(), indent=1))
     shutil.copyfile(published_scores(run, content), to / "scores.parquet")
-    for name in ("report.html", "report.json", "report.schema.json", "scores.parquet"):
+    for name in ("report.html", "report.json", "report.schema.json", "scores.parquet", *_numbers(run, to)):
         typer.echo(f"{to / name}  {(to / name).stat().st_size:,} bytes")
+
+
+def _numbers(run: AuditRun, to: Path) -> list[str]:
+    """Write the files of the run's kinds; return their names."""
+    with reading() as session:
+        reader = LiveReader(session, run)
+        manifest = get_artifacts().local(reader.dataset.artifact_key) / "manifest.parquet"
+        found = files_of(reader)
+    for one in found:
+        with (to / one.name).open("wb") as target:
+            target.writelines(npz_pieces(one, manifest))
+    return [one.name for one in found]

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.audits.base import RunArrays, RunReader
-from app.audits.influence.removal import RANDOM
-from app.audits.influence.schema import InfluenceSummary, Proof
+from app.audits.influence.schema import RANDOM, InfluenceSummary, Proof
 from app.audits.retraining import margins_by_subset, whole_subsets
 from app.errors import NotFound
 

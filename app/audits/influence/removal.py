@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.audits.base import Inputs, Result, Split
-from app.audits.influence.schema import InfluenceSummary, MethodSummary, Params, Removal
+from app.audits.influence.schema import RANDOM, InfluenceSummary, MethodSummary, Params, Removal
 from app.audits.retraining import Retrained, RetrainPlan, read_retrained
 from app.errors import UserError
 from app.numerics.intervals import wilson_interval
 
-RANDOM = "random"
 _DRAWS = 2000
 
 

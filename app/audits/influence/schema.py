@@ -10,6 +10,8 @@ from app.audits.pieces import MethodText
 
 Method = Literal["trak", "tracin", "knn_shapley", "similarity"]
 BASELINE: Method = "similarity"
+RANDOM = "random"
+"""Stands beside the methods where images are removed."""
 STABLE: Method = "trak"
 """The method whose evidence falls into halves: its lists say how stable they are."""
 

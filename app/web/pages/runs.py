@@ -16,6 +16,7 @@ from app.store.models import AuditRun
 from app.store.repositories import runs
 from app.web.deps import Access, ProjectAccess, SentForm
 from app.web.forms import text
+from app.web.pages.results_files import FileRow, file_rows
 from app.web.pages.run_rows import RunRow, run_row
 from app.web.panels import ShownPanel, render_panels
 from app.web.progress import Progress, progress_of
@@ -63,6 +64,7 @@ class RunPage(BaseModel):
     can_change: bool = Field(description="Whether the asking person may cancel, resume and run again.")
     progress: Progress
     panels: list[ShownPanel] = Field(description="The report card, as the run's kinds fill it.")
+    files: list[FileRow] = Field(description="What its kinds hand out as files of numbers.")
 
 
 class RunState(BaseModel):
@@ -88,8 +90,7 @@ def show_run(access: ProjectAccess, run_id: int) -> RunPage:
     run = access.run(run_id)
     named = runs.named(access.session, run.id)
     assert named is not None
-    done = run.status == "succeeded" and run.scores_key
-    panels = render_panels(Subject("run", run.id), LiveReader(access.session, run), run.kinds) if done else []
+    reader = LiveReader(access.session, run) if run.status == "succeeded" and run.scores_key else None
     fields = ("id", "name", "project_id", "dataset_id", "split", "train_split", "encoder", "kinds", "params", "seed")
     moments = ("status", "created_at", "started_at", "finished_at", "provenance")
     return RunPage(
@@ -101,7 +102,8 @@ def show_run(access: ProjectAccess, run_id: int) -> RunPage:
         dataset=named.dataset.name,
         can_change=access.may(run.project_id, "analyst"),
         progress=progress_of(access.session, "run", run.id, run.status, run.error),
-        panels=panels,
+        panels=render_panels(Subject("run", run.id), reader, run.kinds) if reader else [],
+        files=file_rows(reader) if reader else [],
     )
 
 
