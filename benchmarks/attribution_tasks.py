@@ -118,7 +118,7 @@ def _normal(pixels: np.ndarray) -> Tensor:
 TASKS = {
     task.name: task
     for task in (
-        Task("digits-cnn", digits, digits_cnn, rate=0.03, decay=1e-3, epochs=15),
+        Task("digits-cnn", digits, digits_cnn, rate=0.05, decay=1e-2, epochs=30, repeats=5),
         Task("digits-mlp", digits, digits_mlp, rate=0.1, decay=5e-3, epochs=15),
         Task("cifar-cnn", cifar, cifar_cnn, rate=0.1, decay=5e-3, epochs=12),
     )

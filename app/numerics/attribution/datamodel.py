@@ -89,27 +89,30 @@ class DatamodelFitter:
 
         Args:
             outputs: float [M, m], for example margins.
-            prior: float [N, m], scores of another method; row i's penalty is divided by √|prior_i| (relative to the
-                mean), so rows that gradients point at are let in first. None: plain.
+            prior: float [N, m], scores of another method. Weights are shrunk towards the multiple of it that fits the
+                outputs best, not towards zero, and row i's penalty is divided by √|prior_i| (relative to the mean), so
+                rows that gradients point at may differ from it first. None: plain.
         """
         outputs = outputs.float()
         cost = None if prior is None else _cost(prior)
-        problem, truth = _Problem(self._some, outputs[: self._cut], cost), outputs[self._cut :]
-        chosen, weights, error = self._along_path(problem, truth)
-        final = _Problem(self._whole, outputs, cost).solve(chosen * len(outputs) / self._cut, weights)
+        start = self._some.multiple(prior, outputs[: self._cut])
+        problem, truth = _Problem(self._some, outputs[: self._cut], cost, start), outputs[self._cut :]
+        chosen, change, error = self._along_path(problem, truth)
+        final = _Problem(self._whole, outputs, cost, self._whole.multiple(prior, outputs))
+        weights = final.weights(final.solve(chosen * len(outputs) / self._cut, change))
         spread = truth.var(dim=0, unbiased=False).clamp(min=1e-12)
-        return Datamodels(final, self._whole.intercept(final, outputs), chosen, 1 - error / spread)
+        return Datamodels(weights, self._whole.intercept(weights, outputs), chosen, 1 - error / spread)
 
     def _along_path(self, problem: _Problem, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The penalty [m] with the least error on the judges, its weights [N, m] and that error [m]."""
+        """The penalty [m] with the least error on the judges, its changes [N, m] and that error [m]."""
         largest, since = problem.largest(), 0
-        weights = best = torch.zeros_like(problem.slope)
+        change = best = torch.zeros_like(problem.slope)
         chosen, least = largest, torch.full_like(largest, torch.inf)
         for share in torch.logspace(0, -2.5, self._path):
-            weights = problem.solve(largest * share, weights)
-            error = (truth - problem.predict(weights, self._judges)).square().mean(dim=0)
+            change = problem.solve(largest * share, change)
+            error = (truth - problem.predict(change, self._judges)).square().mean(dim=0)
             better = error < least
-            best, least = torch.where(better, weights, best), torch.where(better, error, least)
+            best, least = torch.where(better, change, best), torch.where(better, error, least)
             chosen = torch.where(better, largest * share, chosen)
             since = 0 if better.any() else since + 1
             if since == _PATIENCE:
@@ -145,6 +148,15 @@ class _Design:
             total += residual.sum(dim=0)
         return found.addr_(self.shift, total, alpha=-1)
 
+    def multiple(self, prior: Tensor | None, outputs: Tensor) -> Tensor | None:
+        """The multiple of each target's prior, not below zero, that fits its outputs best, [N, m]."""
+        if prior is None:
+            return None
+        predicted = torch.cat([x @ prior.float() for _, x in self.parts()])
+        predicted -= predicted.mean(dim=0)
+        scale = (predicted * outputs).sum(dim=0) / predicted.square().sum(dim=0).clamp(min=1e-12)
+        return prior.float() * scale.clamp(min=0)
+
     def intercept(self, weights: Tensor, outputs: Tensor) -> Tensor:
         """Intercepts [m]."""
         return outputs.mean(dim=0) - self.shift @ weights
@@ -159,24 +171,36 @@ class _Design:
 
 
 class _Problem:
-    """min ½‖y − X w‖² + penalty · Σ cost · |w| for every target at once, by accelerated proximal steps."""
+    """min ½‖y − X w‖² + penalty · Σ cost · |w − start| for every target at once, by accelerated proximal steps.
 
-    def __init__(self, design: _Design, outputs: Tensor, cost: Tensor | None) -> None:
+    It is solved for the changes w − start, called d here; `start` None: zero.
+    """
+
+    def __init__(self, design: _Design, outputs: Tensor, cost: Tensor | None, start: Tensor | None = None) -> None:
         self._design, self._outputs, self._cost = design, outputs, 1.0 if cost is None else cost
-        self._centred, self._step = outputs - outputs.mean(dim=0), 1 / design.largest
+        self._start, self._step = start, 1 / design.largest
+        self._centred = outputs - outputs.mean(dim=0)
+        if start is not None:
+            parts = [x @ start for _, x in design.parts()]
+            self._centred = self._centred - torch.cat(parts) + design.shift @ start
         self.slope = -design.gradient(torch.zeros(design.shift.shape[0], outputs.shape[1]), self._centred)
+
+    def weights(self, change: Tensor) -> Tensor:
+        """Weights w [N, m]."""
+        return change if self._start is None else self._start + change
 
     def largest(self) -> Tensor:
         """The smallest penalty [m] for which all weights are zero."""
         return (self.slope.abs() / self._cost).amax(dim=0)
 
-    def predict(self, weights: Tensor, masks: Tensor) -> Tensor:
+    def predict(self, change: Tensor, masks: Tensor) -> Tensor:
         """Outputs [M, m] for other masks."""
+        weights = self.weights(change)
         parts = [x @ weights for _, x in _parts(masks)]
         return torch.cat(parts) + self._design.intercept(weights, self._outputs)
 
     def solve(self, penalty: Tensor, start: Tensor) -> Tensor:
-        """Weights [N, m]."""
+        """Changes d [N, m]."""
         bound = penalty * self._step * self._cost
         ahead, now, momentum = start.clone(), start.clone(), 1.0
         for step in range(1, _STEPS + 1):

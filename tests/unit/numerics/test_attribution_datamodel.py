@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import ttest_ind
-from sklearn.linear_model import Lasso
+from sklearn.linear_model import Lasso, LinearRegression
 from torch import Tensor
 
 from app.numerics.attribution import datamodel, subset_influence
@@ -29,15 +29,34 @@ def planted() -> tuple[Tensor, Tensor, Tensor]:
     return masks, masks.float() @ truth + 0.5 * drawn(300, 6, seed=9) + 3, truth.abs() + 0.2 * drawn(60, 6).abs()
 
 
-def test_weighted_weights_are_scikit_learn_s_lasso_on_scaled_columns(planted: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_weighted_weights_are_scikit_learn_s_lasso_of_what_the_prior_leaves(
+    planted: tuple[Tensor, Tensor, Tensor],
+) -> None:
     masks, outputs, prior = planted
     found = fit_datamodels(masks, outputs, prior)
     for t in range(outputs.shape[1]):
         scale = (prior[:, t] / prior[:, t].mean()).sqrt().clamp(min=1e-3).numpy()
+        predicted = (masks.double() @ prior[:, t].double()).numpy()
+        multiple = max(LinearRegression().fit(predicted[:, None], outputs[:, t].numpy()).coef_[0], 0.0)
         peer = Lasso(alpha=float(found.penalties[t]) / 240, tol=1e-6, max_iter=20_000)
-        peer.fit(masks.numpy() * scale, outputs[:, t].numpy())
-        np.testing.assert_allclose(found.weights[:, t].numpy(), peer.coef_ * scale, atol=0.02)
+        peer.fit(masks.numpy() * scale, outputs[:, t].numpy() - multiple * predicted)
+        expected = multiple * prior[:, t].numpy() + peer.coef_ * scale
+        np.testing.assert_allclose(found.weights[:, t].numpy(), expected, atol=0.02)
         assert found.intercepts[t] == pytest.approx(peer.intercept_, abs=0.05)
+
+
+def test_a_prior_that_is_right_needs_few_models_and_one_that_is_noise_costs_little() -> None:
+    masks, others = (subset_masks(n, 60, 0.5, torch.Generator().manual_seed(n)) for n in (60, 400))
+    truth = drawn(60, 8, seed=3)
+    outputs = masks.float() @ truth + drawn(60, 8, seed=4)
+    kinds = {"plain": None, "right": truth + 0.3 * drawn(60, 8, seed=5), "noise": drawn(60, 8, seed=6)}
+    wanted = others.float() @ truth
+    error = {
+        name: float((others.float() @ found.weights + found.intercepts - wanted).square().mean())
+        for name, found in ((name, fit_datamodels(masks, outputs, prior)) for name, prior in kinds.items())
+    }
+    assert error["right"] < 0.5 * error["plain"]
+    assert error["noise"] < 1.5 * error["plain"]
 
 
 def test_blocks_and_parts_of_the_masks_change_nothing(
