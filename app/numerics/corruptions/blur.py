@@ -51,7 +51,7 @@ def defocus_blur(pictures: Tensor, parameters: tuple[float, float], _draws: Draw
     size = [fft.next_fast_len(side + 2 * reach, real=True) for side in (height, width)]
     weights = torch.from_numpy(kernel.astype(np.float64)).to(values.device)
     spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(weights, s=size)
-    found = torch.fft.irfft2(spectrum, s=size)
+    found: Tensor = torch.fft.irfft2(spectrum, s=size)
     return found[:, :, 2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width].clamp(0, 1) * 255
 
 

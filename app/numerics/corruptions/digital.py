@@ -66,7 +66,7 @@ def elastic_transform(pictures: Tensor, parameters: tuple[float, float, float], 
 def _grid(height: int, width: int, device: torch.device) -> Tensor:
     """Column and row of every pixel, float32 [1, h, w, 2]."""
     rows, columns = (torch.arange(side, device=device, dtype=torch.float32) for side in (height, width))
-    return torch.stack(torch.broadcast_tensors(columns, rows[:, None]), dim=-1)[None]
+    return torch.stack([columns.expand(height, -1), rows[:, None].expand(-1, width)], dim=-1)[None]
 
 
 def _affine(height: int, width: int, jitter: float, draws: Draws) -> Tensor:
@@ -78,7 +78,7 @@ def _affine(height: int, width: int, jitter: float, draws: Draws) -> Tensor:
     )
     moved = points.repeat(len(draws), 1, 1)
     moved[:, :, :2] += (draws.uniform(3, 2).cpu().double() * 2 - 1) * jitter
-    back = torch.linalg.solve(moved, points[:, :2].expand(len(draws), -1, -1)).transpose(1, 2)
+    back: Tensor = torch.linalg.solve(moved, points[:, :2].expand(len(draws), -1, -1)).transpose(1, 2)
     return back.float().to(draws.device)
 
 

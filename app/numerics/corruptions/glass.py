@@ -1,7 +1,7 @@
 """Frosted glass: pixels change places with near ones, one after the other from the last to the first.
 
-A pixel whose turn has come takes the value that stands at a random near place *at that time*, so that values wander. The
-walk is a chain of places; all chains are followed at once by doubling.
+A pixel whose turn has come takes the value that stands at a random near place *at that time*, so that values wander.
+The walk is a chain of places; all chains are followed at once by doubling.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def sources(shifts: Tensor, farthest: int, height: int, width: int) -> Tensor:
     """Where each pixel's value comes from after one round.
 
     Args:
-        shifts: integers in [−farthest, farthest), [n, 2, height − 2·farthest, width − 2·farthest]: how far right and how
-            far down each pixel looks, for the pixels from (farthest + 1, farthest + 1) on, whose turn comes last row
-            and column first.
+        shifts: integers in [−farthest, farthest), [n, 2, height − 2·farthest, width − 2·farthest]: how far right and
+            how far down each pixel looks, for the pixels from (farthest + 1, farthest + 1) on, whose turn comes last
+            row and column first.
 
     Returns:
         int64 [n, height·width], flat places.
