@@ -72,29 +72,14 @@ def traker(task: Task, nets: list[nn.Module], squares: float) -> Tensor:
 
 def own_ekfac(network: TappedNetwork, data: Data) -> Tensor:
     """EK-FAC influence [N, m] at one checkpoint; three passes over the training rows."""
-    generator = torch.Generator().manual_seed(0)
-    sampled: list[Tensor] = []
-
-    def one_sample(logits: Tensor) -> Tensor:
-        sampled.append(torch.multinomial(logits.detach().softmax(dim=1), 1, generator=generator)[:, 0])
-        return cross_entropy(logits, sampled[-1])
-
-    batches = list(zip(data.train.split(100), data.labels.split(100), strict=True))
-    covariance = ekfac.CovarianceSum(network.taps)
-    for x, _ in batches:
-        covariance.add(network.factors(x, one_sample)[1])
-    bases, moments = covariance.bases(), None
-    for (x, _), labels in zip(batches, list(sampled), strict=True):
-        pairs = network.factors(x, lambda logits, y=labels: cross_entropy(logits, y))[1]
-        part = ekfac.rotated_moments(network.taps, pairs, bases)
-        moments = part if moments is None else [a + b for a, b in zip(moments, part, strict=True)]
-    curvature = ekfac.fit_curvature(bases, moments or [], len(data.train))
+    batches = list(zip(torch.arange(len(data.train)).split(100), data.train.split(100), strict=True))
+    curvature = ekfac.estimate_curvature(network, lambda: ((rows.tolist(), x) for rows, x in batches), seed=0)
     targets = network.factors(data.targets, lambda logits: margin(logits, data.target_labels))[1]
     solved = ekfac.precondition(network.taps, targets, curvature)
-    scores = [
-        ekfac.influence(network.taps, network.factors(x, lambda logits, y=y: cross_entropy(logits, y))[1], solved)
-        for x, y in batches
-    ]
+    scores = []
+    for rows, x in batches:
+        pairs = network.factors(x, lambda logits, y=data.labels[rows]: cross_entropy(logits, y))[1]
+        scores.append(ekfac.influence(network.taps, pairs, solved))
     return torch.cat(scores)
 
 

@@ -2,47 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from app.numerics.attribution.factors import Factors, Tap
-from app.numerics.attribution.sketch import grouped_gradient
+from app.numerics.attribution.layouts import Inputs
+from app.numerics.attribution.probes import curvature_probe, row_signs
+from app.numerics.attribution.taps import TappedNetwork
+from app.numerics.attribution.weights import Weight, weights
+
+DAMPING = 0.1
+"""λ, times the mean curvature of a weight."""
+WIDEST = 4608
+"""Longest side of a weight whose covariances are decomposed; an eigh of it takes about 170 MB and a minute."""
 
 Basis = tuple[Tensor, Tensor] | None
 """Eigenvectors of E[ggᵀ] [out, out] and of E[aaᵀ] [in, in] (bias included)."""
+Batches = Callable[[], Iterable[tuple[Sequence[int], Inputs]]]
+"""Numbers of the rows, and what the network takes of them; starts over at each call."""
 
 
-class LayerCurvature(NamedTuple):
+class Curvature(NamedTuple):
     """One weight's curvature: `values` [out, in], second moments of per-example gradients in the eigenbasis.
 
-    A weight whose gradient is no product of two factors
-    (normalisations, grouped convolutions, embeddings) has no basis: its curvature is diagonal.
+    A weight whose gradient is no product of two factors (normalisations, grouped convolutions, embeddings), or with a
+    side above `WIDEST`, has no basis: its curvature is diagonal.
     """
 
     basis: Basis
     values: Tensor
 
+    def damped(self, damping: float) -> Tensor:
+        """Values with λ = `damping` × their mean added, [out, in]; all infinite where there is no curvature at all."""
+        shift = damping * self.values.mean()
+        return self.values + torch.where(shift > 0, shift, torch.inf)
+
+
+def estimate_curvature(network: TappedNetwork, batches: Batches, seed: int) -> list[Curvature]:
+    """Fit the curvature of each weight, in the order of `weights(network.taps)`; two passes over the rows.
+
+    Covariances and values come from independent probes (`curvature_probe`), keyed by row, so that the values are not
+    fitted to the noise of the eigenvectors.
+
+    Raises:
+        ValueError: there are no rows.
+        FloatingPointError: a gradient is not finite.
+
+    Source: George et al. 2018, arXiv 1806.03884 (EK-FAC).
+    """
+    covariance = CovarianceSum(network.taps)
+    for rows, inputs in batches():
+        covariance.add(_probed(network, inputs, row_signs(rows, seed, "covariance")))
+    bases, count = covariance.bases(), 0
+    moments: list[Tensor] = []
+    for rows, inputs in batches():
+        part = rotated_moments(network.taps, _probed(network, inputs, row_signs(rows, seed, "values")), bases)
+        moments = [a + b for a, b in zip(moments, part, strict=True)] if moments else part
+        count += len(rows)
+    return joined(bases, moments, count)
+
 
 class CovarianceSum:
-    """Sums E[aaᵀ] and E[ggᵀ] of every tap over batches; labels for g must be sampled from the model's prediction."""
+    """Sums E[aaᵀ] and E[ggᵀ] of every weight over batches; g must come from probes or from labels sampled from the
+    model's prediction."""
 
     def __init__(self, taps: Sequence[Tap]) -> None:
-        self._taps = tuple(taps)
+        self._weights = weights(taps)
         self._sums: list[tuple[Tensor, Tensor] | None] = []
         self._rows = 0
 
     def add(self, factors: Sequence[Factors]) -> None:
         """Add a batch, as `TappedNetwork.factors` returns it."""
-        found = [self._moments(tap, pair) for tap, pair in zip(self._taps, factors, strict=True)]
+        found = [_moments(weight, factors) for weight in self._weights]
         self._sums = [_add(a, b) for a, b in zip(self._sums, found, strict=True)] if self._sums else found
-        self._rows += len(factors[0].inputs)
+        self._rows += len(factors[0].gradients)
 
     def bases(self) -> list[Basis]:
-        """Return for each tap the eigenvectors (left, right); none where the curvature is diagonal.
+        """Return for each weight the eigenvectors (left, right); none where the curvature is diagonal.
 
         Raises:
             ValueError: nothing was added.
@@ -54,41 +93,38 @@ class CovarianceSum:
             for both in self._sums
         ]
 
-    @staticmethod
-    def _moments(tap: Tap, pair: Factors) -> tuple[Tensor, Tensor] | None:
-        if not _factored(tap):
-            return None
-        a, g = positions(tap, pair)
-        a, g = a.flatten(0, 1), g.flatten(0, 1)
-        return a.T @ a, g.T @ g
-
-
-def fit_curvature(bases: Sequence[Basis], moments: Sequence[Tensor], rows: int) -> list[LayerCurvature]:
-    """Join eigenbases with second moments (as `rotated_moments` sums them over `rows` examples)."""
-    return [LayerCurvature(basis, moment / rows) for basis, moment in zip(bases, moments, strict=True)]
-
 
 def rotated_moments(taps: Sequence[Tap], factors: Sequence[Factors], bases: Sequence[Basis]) -> list[Tensor]:
-    """Σ over a batch of the squared per-example gradients in the eigenbases, [out, in] for each tap."""
+    """Σ over a batch of the squared per-example gradients in the eigenbases, [out, in] for each weight."""
     return [
-        _rotate(gradients(tap, pair), basis).square().sum(dim=0)
-        for tap, pair, basis in zip(taps, factors, bases, strict=True)
+        sum_of([rotated(weight, own, basis).square().sum(dim=0) for own in weight.slices(factors)])
+        for weight, basis in zip(weights(taps), bases, strict=True)
     ]
 
 
+def joined(bases: Sequence[Basis], moments: Sequence[Tensor], rows: int) -> list[Curvature]:
+    """Join eigenbases with second moments (as `rotated_moments` sums them over `rows` examples)."""
+    return [Curvature(basis, moment / rows) for basis, moment in zip(bases, moments, strict=True)]
+
+
 def precondition(
-    taps: Sequence[Tap], factors: Sequence[Factors], curvature: Sequence[LayerCurvature], damping: float = 0.1
+    taps: Sequence[Tap], factors: Sequence[Factors], curvature: Sequence[Curvature], damping: float = DAMPING
 ) -> list[Tensor]:
-    """Return (H + λI)⁻¹ ∇f for each target and tap, [m, out · in]; λ = `damping` × the mean of the layer's values."""
+    """Return (H + λI)⁻¹ ∇f for each target and weight, [m, out · in]; λ = `damping` × the mean of the weight's values.
+
+    All of a weight's per-example gradients stand in memory at once; `app.numerics.attribution.coordinates` does the
+    same for many rows.
+    """
     found = []
-    for tap, pair, layer in zip(taps, factors, curvature, strict=True):
-        inside = _rotate(gradients(tap, pair), layer.basis) / (layer.values + damping * layer.values.mean())
+    for weight, layer in zip(weights(taps), curvature, strict=True):
+        parts = [rotated(weight, own, layer.basis) / layer.damped(damping) for own in weight.slices(factors)]
+        inside = torch.cat(parts)
         found.append((layer.basis[0] @ inside @ layer.basis[1].T if layer.basis else inside).flatten(1))
     return found
 
 
 def influence(taps: Sequence[Tap], train: Sequence[Factors], preconditioned: Sequence[Tensor]) -> Tensor:
-    """Scores [n, m] of a batch of training rows: −∇ℓ(train)ᵀ (H + λI)⁻¹ ∇f(target), summed over taps.
+    """Scores [n, m] of a batch of training rows: −∇ℓ(train)ᵀ (H + λI)⁻¹ ∇f(target), summed over weights.
 
     Args:
         train: factors of the training loss ℓ.
@@ -101,42 +137,47 @@ def influence(taps: Sequence[Tap], train: Sequence[Factors], preconditioned: Seq
     Source: George et al. 2018 (EK-FAC); Grosse et al. 2023, arXiv 2308.03296, section 3.
     """
     parts = [
-        gradients(tap, pair).flatten(1) @ other.T for tap, pair, other in zip(taps, train, preconditioned, strict=True)
+        torch.cat([weight.formed(own).flatten(1) @ other.T for own in weight.slices(train)])
+        for weight, other in zip(weights(taps), preconditioned, strict=True)
     ]
-    return -torch.stack(parts).sum(dim=0)
+    return -sum_of(parts)
 
 
-def gradients(tap: Tap, pair: Factors) -> Tensor:
-    """Per-example gradients [n, out, in] of a tapped weight, the bias as the last column; [n, 1, numbers] if formed."""
-    if tap.kind == "formed":
-        return pair.gradients[:, None, :]
-    if tap.kind == "embedding":
-        return functional.one_hot(pair.inputs, tap.shape[0]).to(pair.gradients).transpose(1, 2) @ pair.gradients
-    if not _factored(tap):
-        return grouped_gradient(tap, pair)
-    a, g = positions(tap, pair)
-    return g.transpose(1, 2) @ a
+def rotated(weight: Weight, own: Sequence[Factors], basis: Basis) -> Tensor:
+    """Per-example gradients leftᵀ G right, [n, r, s], for `basis` left [out, r] and right [in, s]; G where it is none.
+
+    Positions are rotated before they are summed, or after, whichever takes fewer multiplications.
+    """
+    if basis is None:
+        return weight.formed(own)
+    (left, right), (a, g) = basis, weight.positions(own)
+    (out, r), (inner, s), count = left.shape, right.shape, a.shape[1]
+    if count * (out * r + inner * s + r * s) < out * inner * count + r * inner * (out + s):
+        return (g @ left).transpose(1, 2) @ (a @ right)
+    return left.T @ (g.transpose(1, 2) @ a) @ right
 
 
-def positions(tap: Tap, pair: Factors) -> tuple[Tensor, Tensor]:
-    """Inputs [n, T, in] (ones appended for a bias) and gradients [n, T, out] at each position."""
-    a, g = pair
-    if tap.kind == "convolution":
-        a = functional.unfold(a, tap.shape[2:], tap.dilation, tap.padding, tap.stride).transpose(1, 2)
-        g = g.flatten(2).transpose(1, 2)
-    return (torch.cat([a, torch.ones_like(a[..., :1])], dim=-1) if tap.bias is not None else a), g
+def sum_of(parts: Sequence[Tensor]) -> Tensor:
+    """The sum of tensors of one shape."""
+    return torch.stack(list(parts)).sum(dim=0)
 
 
-def _factored(tap: Tap) -> bool:
-    return tap.kind in ("linear", "convolution") and tap.groups == 1
+def _probed(network: TappedNetwork, inputs: Inputs, signs: Callable[[Tensor], Tensor]) -> list[Factors]:
+    return network.factors(inputs, lambda logits: curvature_probe(logits, signs(logits)))[1]
+
+
+def _moments(weight: Weight, factors: Sequence[Factors]) -> tuple[Tensor, Tensor] | None:
+    if not weight.factored or max(weight.sides) > WIDEST:
+        return None
+    found = None
+    for own in weight.slices(factors):
+        a, g = (side.flatten(0, 1) for side in weight.positions(own))
+        found = _add(found, (a.T @ a, g.T @ g)) if found else (a.T @ a, g.T @ g)
+    return found
 
 
 def _add(a: tuple[Tensor, Tensor] | None, b: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor] | None:
     return None if a is None or b is None else (a[0] + b[0], a[1] + b[1])
-
-
-def _rotate(formed: Tensor, basis: Basis) -> Tensor:
-    return formed if basis is None else basis[0].T @ formed @ basis[1]
 
 
 def _eigenvectors(moment: Tensor) -> Tensor:

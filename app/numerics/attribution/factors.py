@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -31,6 +32,13 @@ class Tap(NamedTuple):
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     swapped: bool = False
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Rows and columns of an example's gradient, the bias as the last column; a formed one is a single row."""
+        if self.kind == "formed":
+            return 1, self.shape[0]
+        return self.shape[0], math.prod(self.shape[1:]) + (self.bias is not None)
 
 
 class Factors(NamedTuple):

@@ -53,7 +53,7 @@ class GradientSketch:
 
     def __init__(self, taps: Sequence[Tap], size: int, seed: int, checkpoint: int = 0) -> None:
         self._taps = tuple(taps)
-        sides = {tap.weight: _sides(tap) for tap in taps}
+        sides = {tap.weight: tap.sides for tap in taps}
         formed = {tap.weight for tap in taps if tap.kind == "formed"}
         self._shapes = dict(zip(sides, _shares(list(sides.values()), size), strict=True))
         starts, self.size = {}, 0
@@ -101,12 +101,6 @@ class GradientSketch:
             found = found.to(device)
         self._sides[which][weight] = found
         return found
-
-
-def _sides(tap: Tap) -> tuple[int, int]:
-    if tap.kind == "formed":
-        return 1, tap.shape[0]
-    return tap.shape[0], math.prod(tap.shape[1:]) + (tap.bias is not None)
 
 
 def _shares(sides: Sequence[tuple[int, int]], size: int) -> list[_Shape]:
@@ -190,7 +184,7 @@ def _project_inputs(a: Tensor, right: Tensor | None, bias: bool) -> Tensor:
 def _project_patches(tap: Tap, pair: Factors, right: Tensor | None) -> Tensor:
     """Project the unfolded input; that is itself a convolution, with the projection as its filters."""
     if right is None:
-        right = torch.eye(_sides(tap)[1], device=pair.inputs.device, dtype=pair.inputs.dtype)
+        right = torch.eye(tap.sides[1], device=pair.inputs.device, dtype=pair.inputs.dtype)
     filters = right[:, :-1] if tap.bias is not None else right
     shift = right[:, -1].contiguous() if tap.bias is not None else None
     filters = filters.reshape(len(right), *tap.shape[1:])

@@ -11,15 +11,13 @@ import torch
 from sklearn.linear_model import Lasso
 from torch import Tensor, nn
 
-from app.numerics.attribution import ekfac
 from app.numerics.attribution.data_shapley import data_shapley
 from app.numerics.attribution.datamodel import fit_datamodels, subset_masks
 from app.numerics.attribution.knn_shapley import knn_shapley, signed_similarity
-from app.numerics.attribution.outputs import cross_entropy, margin
+from app.numerics.attribution.outputs import cross_entropy
 from app.numerics.attribution.quantised import quantise
 from app.numerics.attribution.ridge import Spectrum
 from app.numerics.attribution.subset_influence import memorisation, subset_influence
-from app.numerics.attribution.taps import TappedNetwork
 from app.numerics.attribution.tracin import logit_error, tracin, tracin_last_layer
 from app.numerics.attribution.trak import Checkpoint, trak_scores
 
@@ -217,62 +215,3 @@ def test_datamodel_recovers_what_was_planted_and_a_prior_helps() -> None:
 def test_too_few_models_are_refused() -> None:
     with pytest.raises(ValueError, match="too few"):
         fit_datamodels(torch.ones(9, 3, dtype=torch.bool), randn(9, 1))
-
-
-def test_ekfac_against_dense_matrices() -> None:
-    """The whole approximate curvature is formed as a Kronecker product, damped and inverted."""
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3, bias=False))
-    x, y, sampled = randn(30, 4), torch.arange(30) % 3, torch.randint(3, (30,))
-    program = torch.export.export(network, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    tapped = TappedNetwork(program.run_decompositions({}).module(check_guards=False), x[:1])
-
-    def factors(value, labels: Tensor, rows: slice = slice(None)):
-        return tapped.factors(x[rows], lambda logits: value(logits, labels[rows]))[1]
-
-    covariance = ekfac.CovarianceSum(tapped.taps)
-    for rows in (slice(0, 13), slice(13, 30)):
-        covariance.add(factors(cross_entropy, sampled, rows))
-    bases = covariance.bases()
-    moments = ekfac.rotated_moments(tapped.taps, factors(cross_entropy, sampled), bases)
-    curvature = ekfac.fit_curvature(bases, moments, 30)
-    solved = ekfac.precondition(tapped.taps, factors(margin, y, slice(0, 6)), curvature, damping=0.1)
-    found = ekfac.influence(tapped.taps, factors(cross_entropy, y), solved)
-    torch.testing.assert_close(found, dense_ekfac(tapped, factors, sampled, y), rtol=1e-3, atol=1e-4)
-
-
-def dense_ekfac(tapped: TappedNetwork, factors, sampled: Tensor, y: Tensor) -> Tensor:
-    total = torch.zeros(30, 6)
-    for i, tap in enumerate(tapped.taps):
-        a, g = ekfac.positions(tap, factors(cross_entropy, sampled)[i])
-        a, g = a[:, 0], g[:, 0]
-        formed = torch.einsum("no,ni->noi", g, a).flatten(1)
-        basis = torch.kron(torch.linalg.eigh(g.T @ g / 30)[1], torch.linalg.eigh(a.T @ a / 30)[1])
-        values = (formed @ basis).square().mean(dim=0)
-        curvature = basis @ torch.diag(values + 0.1 * values.mean()) @ basis.T
-        loss, target = (ekfac.gradients(tap, factors(value, y)[i]).flatten(1) for value in (cross_entropy, margin))
-        total -= loss @ torch.linalg.solve(curvature, target[:6].T)
-    return total
-
-
-def test_ekfac_takes_a_diagonal_where_a_gradient_is_no_product() -> None:
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2)).eval()
-    x, y = randn(12, 4, 3, 3), torch.arange(12) % 2
-    program = torch.export.export(network, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    tapped = TappedNetwork(program.run_decompositions({}).module(check_guards=False), x[:1])
-    pairs = tapped.factors(x, lambda logits: cross_entropy(logits, y))[1]
-    covariance = ekfac.CovarianceSum(tapped.taps)
-    covariance.add(pairs)
-    bases = covariance.bases()
-    assert [basis is None for basis in bases] == [True, True, False]
-    curvature = ekfac.fit_curvature(bases, ekfac.rotated_moments(tapped.taps, pairs, bases), 12)
-    solved = ekfac.precondition(tapped.taps, pairs, curvature, damping=0.1)
-    formed = ekfac.gradients(tapped.taps[0], pairs[0]).flatten(1)
-    values = formed.square().mean(dim=0)
-    torch.testing.assert_close(solved[0], formed / (values + 0.1 * values.mean()))
-
-
-def test_ekfac_needs_rows() -> None:
-    with pytest.raises(ValueError, match="no training rows"):
-        ekfac.CovarianceSum([]).bases()

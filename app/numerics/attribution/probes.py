@@ -1,0 +1,44 @@
+"""Probes of a classifier's curvature: one backward pass whose gradient has the Fisher matrix as its second moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from app.numerics.attribution.randomness import signs
+from app.numerics.streams import stream
+
+
+def curvature_probe(logits: Tensor, sign: Tensor) -> Tensor:
+    """A value for each example whose gradient by any weight is J ᵀ L ε, with L Lᵀ = diag(p) − p pᵀ.
+
+    Over random signs ε the second moment of that gradient is the Fisher matrix, as it is over labels sampled from the
+    model's prediction. But a confident model samples almost only its own prediction, and the few other labels carry
+    all of the curvature: the estimate from signs varies far less. On scikit-learn's digits (MLP, 1,200 rows) EK-FAC
+    scores from one sampled label a row had LDS .537 to .553, from signs .574 to .587, from all labels .589.
+
+    Args:
+        logits: float [n, C].
+        sign: ±1, float [n, C].
+
+    Returns:
+        float [n].
+
+    Source: Martens, Sutskever, Swersky 2012 (curvature propagation), with the root of the softmax's own Fisher matrix.
+    """
+    p = logits.detach().softmax(dim=1)
+    drawn = p.sqrt() * sign
+    slope = drawn - p * drawn.sum(dim=1, keepdim=True)
+    return (logits * slope).sum(dim=1)
+
+
+def row_signs(rows: Sequence[int], seed: int, name: str) -> Callable[[Tensor], Tensor]:
+    """Signs ±1 for logits [n, C]; those of a row are the same whatever batch it comes in."""
+
+    def drawn(logits: Tensor) -> Tensor:
+        found = [signs((logits.shape[1],), stream(seed, name, row)) for row in rows]
+        return torch.stack(found).to(logits)
+
+    return drawn
