@@ -6,39 +6,55 @@ import warnings
 from pathlib import Path
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from app.errors import UserError
+from app.loaders.models.graph_outputs import only_logits
+from app.loaders.models.no_gradients import BoundToBatch, NoGradients
 from app.loaders.models.spec import ModelSpec
 
-FORMATS = ("safetensors", "export")
+FORMATS = ("safetensors", "export", "onnx")
 """Formats of models that can be looked into."""
+_ROWS = 3
 
 
 def normalised_graph(path: Path, spec: ModelSpec, device: torch.device) -> fx.GraphModule:
-    """Read a network as a graph without in-place operations, for any batch size where it allows one.
+    """Read a network as a graph without in-place operations, for any batch size.
 
-    Its operations keep their names (linear, conv2d, …); its parameters are the module's, frozen, in float32.
+    Its operations keep their names (linear, conv2d, …); its parameters are the module's, frozen, in float32; it
+    returns logits float32 [n, C] alone, also where the network returns more or probabilities.
 
     Raises:
-        UserError: a format without gradients, or a network that cannot be written as one graph.
+        NoGradients: a format without gradients, or a network that cannot be written as one graph.
+        UserError: the file is not what `spec` says.
     """
     if spec.format not in FORMATS:
-        raise UserError(f"A {spec.format} model gives no gradients; upload it as safetensors or with torch.export.")
+        raise NoGradients(f"A {spec.format} model gives no gradients; upload it as safetensors or with torch.export.")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             program = _program(path, spec).run_decompositions({})
             graph = program.module(check_guards=False)
     except UserError:
         raise
     except Exception as error:  # tracing runs the network's own code, which may raise anything
-        raise UserError(
+        raise NoGradients(
             f"The network cannot be written as one graph ({_first_line(error)}), so it cannot be differentiated here. "
             "Branches on values and data-dependent shapes in its forward pass are the usual reasons."
         ) from error
     assert isinstance(graph, fx.GraphModule)
-    return graph.float().to(device).requires_grad_(False)
+    return _alone(graph.float(), spec).to(device).requires_grad_(False)
+
+
+def _alone(graph: fx.GraphModule, spec: ModelSpec) -> fx.GraphModule:
+    """Keep the scores of all that the graph returns, for several images at once."""
+    images = example(spec, _ROWS)
+    try:
+        with torch.no_grad():
+            raw = graph(images)
+    except (RuntimeError, AssertionError) as error:
+        raise BoundToBatch(_first_line(error)) from error
+    return only_logits(graph, raw, spec, _ROWS)
 
 
 def _program(path: Path, spec: ModelSpec) -> torch.export.ExportedProgram:
@@ -46,16 +62,24 @@ def _program(path: Path, spec: ModelSpec) -> torch.export.ExportedProgram:
         from app.loaders.models.formats import export  # noqa: PLC0415
 
         return export.read_program(path)
+    dynamic = ({0: torch.export.Dim("batch")},)
+    return torch.export.export(_network(path, spec), (example(spec, 2),), dynamic_shapes=dynamic)
+
+
+def _network(path: Path, spec: ModelSpec) -> nn.Module:
+    if spec.format == "onnx":
+        from app.loaders.models.onnx_graph import network  # noqa: PLC0415
+
+        return network.read_network(path, spec).requires_grad_(False)
     from app.loaders.models.formats import safetensors  # noqa: PLC0415
 
-    network = safetensors.read_network(path, spec).requires_grad_(False)
-    images = _example(spec)
-    return torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    return safetensors.read_network(path, spec).requires_grad_(False)
 
 
-def _example(spec: ModelSpec) -> Tensor:
+def example(spec: ModelSpec, rows: int) -> Tensor:
+    """Images of no content, float32 [rows, channels, height, width]."""
     steps = spec.preprocessing
-    return torch.zeros(2, steps.channels, *steps.size)
+    return torch.zeros(rows, steps.channels, *steps.size)
 
 
 def _first_line(error: Exception) -> str:

@@ -125,6 +125,7 @@ def _refuse_external_data(model: onnx.ModelProto) -> None:
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
         raise NotAModel(
             "The ONNX file keeps its weights in other files. Save it as one file: "
+            "torch.onnx.export(…, external_data=False), or "
             "onnx.save(onnx.load('model.onnx'), 'single.onnx', save_as_external_data=False)."
         )
 
