@@ -60,7 +60,7 @@ def _mislabelled(table: pa.Table, summary: SuspectsSummary, classes: Sequence[st
     notes = [f"looks like {_name(classes, int(likelier[i]))}" for i in order]
     text = (
         f"Confident learning over the nearest images of each; of {summary.planted:,} wrong labels planted here as a "
-        f"test it named {summary.planted_named:,}, and {summary.planted_in_worst:,} stood among as many worst images."
+        f"test it named {summary.planted_named:,}, and {summary.planted_in_worst:,} stand in its worst fifth."
     )
     made = _table(table, order, quality, notes, "relabel", new_label=likelier)
     return TrainingList("mislabelled", "Probably mislabelled", text, made)

@@ -124,7 +124,7 @@ class SuspectsSummary(BaseModel):
     leaked: int = Field(0, description="Training images that the audited split holds as well.")
     duplicated: int = 0
     planted: int = Field(0, description="Wrong labels that were planted to test the list.")
-    planted_in_worst: int = Field(0, description="Of these, how many stand among as many worst images.")
+    planted_in_worst: int = Field(0, description="Of these, how many stand in the worst fifth of the list.")
     planted_named: int = Field(0, description="Of these, how many confident learning names.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,11 +11,17 @@ import torch
 from numpy.typing import NDArray
 
 from app.audits.base import Inputs, Result, Split
-from app.audits.influence.scores import CannotAttribute, checkpoints_of, space
-from app.numerics.attribution.self_influence import neighbour_probabilities, self_influence
+from app.audits.influence.scores import CannotAttribute, checkpoints_of, tensor
+from app.numerics.attribution.self_influence import (
+    Votes,
+    neighbour_probabilities,
+    neighbour_votes,
+    self_influence,
+)
 
 PLANTED_SHARE = 0.03
 PLANTED_LEAST = 10
+WORST_SHARE = 0.2
 NEIGHBOURS = 20
 FEWEST_ROWS = 50
 
@@ -50,28 +57,57 @@ def suspects(inputs: Inputs) -> Result:
 
 def _labels(inputs: Inputs, train: Split) -> tuple[dict[str, Any], dict[str, Any]]:
     labels = train.manifest["label"].to_numpy().astype(np.int64)
-    classes = len(inputs.classes)
     if len(labels) < FEWEST_ROWS or len(np.unique(labels[labels >= 0])) < 2:
         return {}, {"reason": f"Fewer than {FEWEST_ROWS} training images, or a single class: labels cannot be judged."}
-    try:
-        features = space(train, embeddings_first=True)
-    except CannotAttribute as error:
-        return {}, {"reason": str(error)}
+    spaces = [tensor(values) for values in (train.embeddings, train.features) if values is not None]
+    if not spaces:
+        return {}, {"reason": "There are neither penultimate features nor embeddings to compare images in."}
     groups = torch.from_numpy(train.manifest["group"].to_numpy().astype(np.int64))
-    found = _judge(features, torch.from_numpy(labels), groups, classes)
-    columns = {"label_quality": found.quality, "mislabelled": found.suspect, "likelier": found.likelier}
+    votes = [neighbour_votes(space, torch.from_numpy(labels >= 0), groups, NEIGHBOURS) for space in spaces]
     inputs.progress(0.4, "Planting wrong labels, to see how many are found")
-    return columns, _planted(features, labels, groups, classes, inputs.seed)
+    changed, chosen = plant(labels, inputs.seed)
+    classes = len(inputs.classes)
+    said = [_said(one, changed, classes) for one in votes]
+    weights = _trust(said, changed, chosen)
+    found = _judge(_mean([_said(one, labels, classes) for one in votes], weights), labels)
+    columns = {"label_quality": found.quality, "mislabelled": found.suspect, "likelier": found.likelier}
+    return columns, _planted(_judge(_mean(said, weights), changed), chosen)
 
 
-def _judge(features: torch.Tensor, labels: torch.Tensor, groups: torch.Tensor, classes: int) -> LabelQuality:
+def _said(votes: Votes, labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = neighbour_probabilities(votes, torch.from_numpy(labels), classes).numpy()
+    return found
+
+
+def _mean(said: Sequence[NDArray[np.float64]], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.average(np.stack(said), axis=0, weights=weights)
+
+
+def _trust(
+    said: Sequence[NDArray[np.float64]], labels: NDArray[np.int64], planted: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """How far each space is listened to: its power to tell planted labels from others (AUROC), above chance.
+
+    Two are better than the best: an encoder that knows such pictures badly is hardly heard, and a network that has
+    learned wrong labels by heart, so that its own layers repeat them, is outvoted.
+    """
+    rows = np.flatnonzero(labels >= 0)
+    wrong = np.isin(rows, planted)
+    found = []
+    for probabilities in said:
+        ranks = np.argsort(np.argsort(probabilities[rows, labels[rows]], kind="stable")) + 0.5
+        found.append(1 - (ranks[wrong].mean() - wrong.sum() / 2) / (~wrong).sum())
+    above = np.maximum(np.array(found) - 0.5, 0)
+    return above if above.any() else np.ones(len(said))
+
+
+def _judge(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> LabelQuality:
     # Half a second of pandas, in the one stage that needs it.
     from cleanlab.filter import find_label_issues  # noqa: PLC0415
     from cleanlab.rank import get_label_quality_scores  # noqa: PLC0415
 
-    known = (labels >= 0).numpy()
-    probabilities = neighbour_probabilities(features, labels, groups, classes, NEIGHBOURS).numpy()
-    used, own = np.unique(labels.numpy()[known], return_inverse=True)
+    known = labels >= 0
+    used, own = np.unique(labels[known], return_inverse=True)
     inside = probabilities[known][:, used]
     inside /= inside.sum(axis=1, keepdims=True)
     quality, suspect = np.ones(len(labels)), np.zeros(len(labels), bool)
@@ -80,22 +116,23 @@ def _judge(features: torch.Tensor, labels: torch.Tensor, groups: torch.Tensor, c
     return LabelQuality(quality, suspect, probabilities.argmax(axis=1))
 
 
-def _planted(
-    features: torch.Tensor, labels: NDArray[np.int64], groups: torch.Tensor, classes: int, seed: int
-) -> dict[str, Any]:
-    """Give some images of known label another one, and count how many the list finds: what the list is worth here."""
+def plant(labels: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give some images of known label another one: labels int64 [n] and the places of those that changed."""
     generator = np.random.default_rng(seed)
     known = np.flatnonzero(labels >= 0)
     count = min(max(PLANTED_LEAST, round(PLANTED_SHARE * len(known))), len(known) // 4)
     chosen = generator.choice(known, count, replace=False)
-    changed = labels.copy()
-    used = np.unique(labels[known])
+    changed, used = labels.copy(), np.unique(labels[known])
     shift = generator.integers(1, len(used), count)
     changed[chosen] = used[(np.searchsorted(used, labels[chosen]) + shift) % len(used)]
-    found = _judge(features, torch.from_numpy(changed), groups, classes)
-    worst = np.argsort(found.quality, kind="stable")[:count]
+    return changed, chosen
+
+
+def _planted(found: LabelQuality, chosen: NDArray[np.int64]) -> dict[str, Any]:
+    """What the list is worth here: how many planted labels it finds, real wrong ones standing beside them."""
+    worst = np.argsort(found.quality, kind="stable")[: round(WORST_SHARE * len(found.quality))]
     return {
-        "planted": count,
+        "planted": len(chosen),
         "planted_in_worst": int(np.isin(chosen, worst).sum()),
         "planted_named": int(found.suspect[chosen].sum()),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,30 +34,45 @@ def self_influence(checkpoints: Sequence[Checkpoint], ridge: float) -> Tensor:
     return total / len(checkpoints) * doubt
 
 
-def neighbour_probabilities(features: Tensor, labels: Tensor, groups: Tensor, classes: int, k: int = 20) -> Tensor:
-    """Class probabilities of each row by the labels of its nearest rows, itself and its duplicates left out.
+class Votes(NamedTuple):
+    """Who votes on each row's label: `indices` int64 [n, c] and `weights` float64 [n, c], 0 for rows without a vote."""
+
+    indices: Tensor
+    weights: Tensor
+
+
+def neighbour_votes(features: Tensor, known: Tensor, groups: Tensor, k: int = 20) -> Votes:
+    """The nearest rows of each row, itself and its duplicates left out; labels have no part in it.
 
     Args:
-        features: float [n, d], made without these labels (or the labels speak for themselves).
-        labels: int64 [n] in [0, classes), −1 where unknown (such rows vote for nothing).
+        features: float [n, d].
+        known: bool [n], rows that have a label (others do not vote).
         groups: int64 [n]; rows of one group are the same picture.
-        classes: number of classes C.
         k: neighbours that vote, by cosine; a vote weighs exp(similarity / t), where t is half of what similarity falls
             from the first voter to the last, on average over rows.
+    """
+    found = nearest_neighbours(features, features, min(2 * k + 1, len(features)))
+    usable = (groups[found.indices] != groups[:, None]) & known[found.indices]
+    usable &= usable.cumsum(dim=1) <= k
+    return Votes(found.indices, _weights(found.similarity.double(), usable))
+
+
+def neighbour_probabilities(votes: Votes, labels: Tensor, classes: int) -> Tensor:
+    """Class probabilities of each row by the labels of those who vote on it.
+
+    Args:
+        votes: of `neighbour_votes`.
+        labels: int64 [n] in [0, classes), −1 where unknown.
+        classes: number of classes C.
 
     Returns:
         float64 [n, C]; rows sum to one. A row without any voter gets the class frequencies.
     """
-    found = nearest_neighbours(features, features, min(2 * k + 1, len(features)))
-    usable = (groups[found.indices] != groups[:, None]) & (labels[found.indices] >= 0)
-    rank = usable.cumsum(dim=1)
-    usable &= rank <= k
-    weight = _weights(found.similarity.double(), usable)
-    votes = torch.zeros(len(features), classes, dtype=torch.float64)
-    votes.scatter_add_(1, labels[found.indices].clamp(min=0), weight)
+    found = torch.zeros(len(labels), classes, dtype=torch.float64)
+    found.scatter_add_(1, labels[votes.indices].clamp(min=0), votes.weights)
     prior = torch.bincount(labels[labels >= 0], minlength=classes).double()
-    votes = votes + 1e-3 * prior / prior.sum().clamp(min=1)
-    return votes / votes.sum(dim=1, keepdim=True)
+    found = found + 1e-3 * prior / prior.sum().clamp(min=1)
+    return found / found.sum(dim=1, keepdim=True)
 
 
 def _weights(similarity: Tensor, usable: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from app.audits.influence.schema import Params, SuspectsSummary
 from app.audits.influence.suspects import suspects
 from app.numerics.attribution.quantised import quantise
 from app.numerics.attribution.ridge import Spectrum
-from app.numerics.attribution.self_influence import neighbour_probabilities, self_influence
+from app.numerics.attribution.self_influence import neighbour_probabilities, neighbour_votes, self_influence
 from app.numerics.attribution.trak import Checkpoint, trak_scores
 
 WRONG = 40
@@ -60,7 +61,7 @@ def test_wrong_labels_are_found(noisy: tuple[Inputs, np.ndarray]) -> None:
     summary = SuspectsSummary.model_validate(result.summary["suspects"])
     assert summary.mislabelled == named.sum()
     assert summary.planted == 36
-    assert summary.planted_in_worst > 15
+    assert summary.planted_in_worst >= 34
 
 
 def test_copies_and_leaks_are_counted(noisy: tuple[Inputs, np.ndarray]) -> None:
@@ -94,10 +95,38 @@ def test_unlabelled_rows_are_not_judged(noisy: tuple[Inputs, np.ndarray]) -> Non
     assert (table["label_quality"].to_numpy()[:100] == 1).all()
 
 
+def probabilities(features: torch.Tensor, labels: torch.Tensor, groups: torch.Tensor, classes: int, k: int = 20) -> Any:
+    return neighbour_probabilities(neighbour_votes(features, labels >= 0, groups, k), labels, classes)
+
+
+@pytest.mark.parametrize("bad", ["embeddings", "features"])
+def test_a_space_that_knows_nothing_of_the_labels_does_no_harm(noisy: tuple[Inputs, np.ndarray], bad: str) -> None:
+    """Noise in place of embeddings (an encoder of other pictures) or of features; the good one finds as many alone."""
+    inputs, wrong = noisy
+    assert inputs.train is not None
+    images, noise = inputs.train.embeddings, np.random.default_rng(5).normal(size=(1200, 16)).astype(np.float32)
+    both = replace(inputs.train, embeddings=images if bad == "features" else noise, features=images)
+    train = both if bad == "embeddings" else replace(both, features=noise)
+    found = suspects(replace(inputs, train=train)).tables["suspects"]
+    alone = suspects(inputs).tables["suspects"]
+    hits = [np.isin(np.argsort(t["label_quality"].to_numpy())[:60], wrong).sum() for t in (found, alone)]
+    assert hits[0] >= hits[1] - 1 >= 33
+
+
+def test_a_network_that_learned_the_wrong_labels_is_outvoted(noisy: tuple[Inputs, np.ndarray]) -> None:
+    inputs, wrong = noisy
+    assert inputs.train is not None
+    given = inputs.train.manifest["label"].to_numpy()
+    heart = np.eye(10, dtype=np.float32)[given] + 0.01 * np.random.default_rng(1).normal(size=(1200, 10))
+    train = replace(inputs.train, features=heart.astype(np.float32))
+    worst = np.argsort(suspects(replace(inputs, train=train)).tables["suspects"]["label_quality"].to_numpy())[:120]
+    assert np.isin(wrong, worst).mean() > 0.85
+
+
 def test_neighbours_vote_as_scikit_learns_do_and_never_for_themselves() -> None:
     data, label = load_digits(return_X_y=True)
     data, label = data[:400] / np.linalg.norm(data[:400], axis=1, keepdims=True), label[:400]
-    found = neighbour_probabilities(torch.tensor(data), torch.tensor(label), torch.arange(400), 10, k=15)
+    found = probabilities(torch.tensor(data), torch.tensor(label), torch.arange(400), 10, k=15)
     expected = []
     for i in range(0, 400, 20):
         others = np.delete(np.arange(400), i)
@@ -105,7 +134,7 @@ def test_neighbours_vote_as_scikit_learns_do_and_never_for_themselves() -> None:
         expected.append(peer.predict_proba(data[i : i + 1])[0].argmax())
     assert (found[::20].argmax(dim=1).numpy() == expected).mean() >= 0.9
     torch.testing.assert_close(found.sum(dim=1), torch.ones(400, dtype=torch.float64))
-    lonely = neighbour_probabilities(torch.eye(4), torch.tensor([0, 0, 1, -1]), torch.zeros(4, dtype=torch.int64), 2)
+    lonely = probabilities(torch.eye(4), torch.tensor([0, 0, 1, -1]), torch.zeros(4, dtype=torch.int64), 2)
     torch.testing.assert_close(lonely, torch.tensor([[2 / 3, 1 / 3]] * 4, dtype=torch.float64))
 
 
