@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from app.audits.pieces import Marks, SliceCard, Thumb
 
-SubjectType = Literal["run", "class", "slice", "image", "map", "report", "training", "training_image"]
+SubjectType = Literal["run", "class", "slice", "image", "map", "report", "training", "training_image", "cell"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ class ModelStageSpec:
     """Names of the kind's parameters that it depends on."""
     formats: tuple[str, ...] = ("safetensors", "export")
     """Formats of models that give gradients; for others the stage is left out."""
+    reads: Literal["graphs", "pixels"] = "graphs"
+    """pixels: the function gets an `app.audits.pixels.PixelShard` of the audited split instead, for any format."""
     switch: str = ""
     """Name of the kind's whole-number parameter that asks for it, left out while that is 0; empty: always asked for."""
 
@@ -184,6 +186,8 @@ class Subject:
     finding_id: int | None = None
     row: int | None = None
     """Data set row of an image, of either split."""
+    key: str = ""
+    """Of a cell: "<kind>/<key>", a part of that kind's results with a page of its own."""
 
 
 @dataclass(frozen=True)
@@ -225,8 +229,11 @@ class RunReader(Protocol):
     def count(self, sql_where: str = "", params: Sequence[Any] = ()) -> int:
         """Count rows of the score table."""
 
-    def thumbs(self, positions: Sequence[int]) -> list[Thumb | None]:
-        """Return a picture for each position in the split, marked wrong or right; none where there is no picture."""
+    def thumbs(self, positions: Sequence[int], *, named: bool = False) -> list[Thumb | None]:
+        """Return a picture for each position in the split, marked wrong or right; none where there is no picture.
+
+        `named`: the line below says the label, and below it what a wrong one was taken for.
+        """
 
     def asked(self, kind: str, action: str, about: int, by: str = "position") -> Any | None:
         """Return the latest question of that name about an image (`app.store.models.Query`); none: nobody asked.
@@ -239,6 +246,9 @@ class RunReader(Protocol):
 
     def picture(self, row: int) -> str:
         """Return the path of any data set row's picture; empty where there is none, as in a report."""
+
+    def kept_picture(self, kind: str, stage: str, number: int) -> str:
+        """Return the path of a picture that a stage left, see `app.audits.pixels`; empty where there is none."""
 
     def link(self, subject: Subject) -> str:
         """Return the path of a subject's page; empty where there is none, as in a report."""

@@ -29,6 +29,7 @@ _PAGES = {
     "map": "/runs/{0.run_id}/map",
     "training": "/runs/{0.run_id}/training",
     "training_image": "/runs/{0.run_id}/training/images/{0.row}",
+    "cell": "/runs/{0.run_id}/cells/{0.key}",
 }
 
 
@@ -88,11 +89,16 @@ class LiveReader:
         """Count rows of the score table."""
         return self.score_reader.count(sql_where, params)
 
-    def thumbs(self, positions: Sequence[int]) -> list[Thumb | None]:
-        """Return a picture for each position in the split, marked wrong or right."""
+    def thumbs(self, positions: Sequence[int], *, named: bool = False) -> list[Thumb | None]:
+        """Return a picture for each position in the split, marked wrong or right, with its label where `named`."""
         rows = [self.split_start + position for position in positions]
         known = self.score_reader.by_rows(rows)
-        return [self.thumb(known[row]) if row in known else None for row in rows]
+        text = self._named if named else lambda _score: ""
+        return [self.thumb(known[row], text(known[row])) if row in known else None for row in rows]
+
+    def _named(self, score: dict[str, Any]) -> str:
+        label, taken = self.class_name(score["label"]), self.class_name(score["prediction"])
+        return f"{label}\ntaken for {taken}" if score["correct"] == 0 else label
 
     def thumb(self, score: dict[str, Any], text: str = "", query: str = "") -> Thumb:
         """Return the picture of a row of the score table; `query` keeps the list it stands in."""
@@ -110,6 +116,10 @@ class LiveReader:
     def picture(self, row: int) -> str:
         """Return the path of any data set row's thumbnail."""
         return thumbnail_path(self.dataset_id, row)
+
+    def kept_picture(self, kind: str, stage: str, number: int) -> str:
+        """Return the path of a picture that a stage left."""
+        return f"/runs/{self.run_id}/kept/{kind}/{stage}/{number}"
 
     def marks(self, finding_ids: Sequence[int]) -> dict[int, Marks]:
         """Return the tags of findings and who is to look at them."""

@@ -20,7 +20,8 @@ SHARED = {TRAIN_ROWS + 7: (15, 9), TRAIN_ROWS + 8: (1, 0), TRAIN_ROWS + 9: (0, 1
 """Images that both halves name, for the audited images that a test looks at; all others share 15 and 9."""
 METHODS = [{"method": "trak"}, {"method": "similarity"}, {"method": "tracin", "reason": "This model hides its layer."}]
 SUMMARY = {
-    "train_rows": N, "targets": 720, "checkpoints": 2, "coverage": 0.98, "ridge": 1.0, "methods": METHODS,
+    "train_rows": N, "targets": 720, "mistakes": 88, "checkpoints": 2, "coverage": 0.98, "ridge": 1.0,
+    "methods": METHODS,
     "stability": {"halves": "checkpoints", "compared": 20, "chance": 0.4, "noise": 2, "targets": 720,
                   "helpful": {"mean": 12.3, "low": 11.9, "high": 12.7, "noisy": 12},
                   "harmful": {"mean": 8.1, "low": 7.5, "high": 8.7, "noisy": 40}},
@@ -64,6 +65,7 @@ def attribute(results: Results) -> str:
         columns = {
             f"{method}.{part}": score for method in ("trak", "similarity") for part in ("mean", "right", "wrong")
         }
+        columns |= {f"{method}.wrong_half": np.full(N, 0.05, np.float32) for method in ("trak", "similarity")}
         pq.write_table(pa.table({"row": np.arange(N), "label": labels(results), **columns}), folder / "train.parquet")
     return key
 

@@ -36,17 +36,21 @@ def twin(results: Results, query: str = "") -> dict[str, Any]:
 def test_lists_are_counted_and_the_first_is_shown(audited: Results) -> None:
     found = twin(audited)
     counts = {one["key"]: one["count"] for one in found["lists"]}
-    lists = {"harmful": 50, "mislabelled": 3, "memorised": 5, "duplicated": 2, "leaked": 1}
+    lists = {"harmful": 48, "mislabelled": 3, "memorised": 5, "duplicated": 2, "leaked": 1}
     assert counts == {**lists, "influence-effects": None}
     assert (found["chosen"], found["split"]) == ("harmful", "train")
     assert "Unverified" in found["text"]
+    assert "mean score over the 88 audited images that the model gets wrong" in found["text"]
+    assert "48 of 100 training images (48.0 %) lie below zero with their whole interval" in found["text"]
+    assert found["items"][0]["text"].endswith("\n−1 [−1.1, −0.95]")
     assert [item["src"].rpartition("/")[2] for item in found["items"][:3]] == ["0", "1", "2"]
 
 
 def test_a_list_is_worst_first_and_says_what_it_is_worth(audited: Results) -> None:
     found = twin(audited, "?list=mislabelled")
     assert [int(item["src"].rpartition("/")[2]) for item in found["items"]] == NAMED
-    assert "of 10 wrong labels planted here as a test it named 7" in found["text"]
+    assert "3 of 100 training images (3.0 %)" in found["text"]
+    assert "10 wrong labels were planted: it named 7 of them (70 %, 95 % interval 40–89 %); 8 stood" in found["text"]
     own = labels(audited)
     assert found["items"][0]["text"] == f"{CLASSES[own[70]]}\nlooks like {CLASSES[(own[70] + 1) % len(CLASSES)]}"
     assert [int(i["src"].rpartition("/")[2]) for i in twin(audited, "?list=memorised")["items"]] == [99, 98, 97, 96, 95]
@@ -112,6 +116,7 @@ def test_image_page_shows_both_ends_and_that_nothing_is_verified(audited: Result
     context = next(entry["context"] for entry in panels if entry["key"] == "influence-image")
     assert [m["title"] for m in context["methods"]] == ["TRAK", "Similarity"]
     assert "Unverified" in context["note"]
+    assert "A helpful training image (+) speaks for this image’s true class" in context["direction"]
     helpful, harmful = (context["methods"][0][end] for end in ("helpful", "harmful"))
     assert [int(i["src"].rpartition("/")[2]) for i in helpful] == [0, 1, 2, 3, 4]
     assert [int(i["src"].rpartition("/")[2]) for i in harmful] == [9, 8, 7, 6, 5]
@@ -217,7 +222,12 @@ def test_a_training_image_shows_whom_it_helps_and_hurts(audited: Results) -> Non
     trak = context["methods"][0]
     assert [int(i["src"].rpartition("/")[2]) - TRAIN_ROWS for i in trak["helpful"]] == [3]
     assert [int(i["src"].rpartition("/")[2]) - TRAIN_ROWS for i in trak["harmful"]] == [4, 2]
-    assert trak["harmful"][0]["text"] == "−3"
+    assert "against that of those that it hurts (−)" in context["direction"]
+    lines = trak["harmful"][0]["text"].split("\n")
+    rows = audited.built.rows
+    assert lines[0] == CLASSES[rows.label[4]]
+    assert lines[1:-1] == ([f"taken for {CLASSES[rows.prediction[4]]}"] if rows.wrong[4] else [])
+    assert lines[-1] == "−3"
     assert trak["helpful"][0]["href"] == f"{audited.run}/images/{TRAIN_ROWS + 3}"
 
 

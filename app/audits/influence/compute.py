@@ -29,8 +29,8 @@ def attribute(inputs: Inputs) -> Result:
     audited split that each training image helps most, hurts most last) and `<method>.felt_scores`; `trak.shared` uint8
     [m, 2], how many of the most helpful and of the most harmful two halves of the evidence agree on; and what
     `app.audits.influence.kept` says. Table `train`: one row per training image with each method's mean score over
-    targets, over targets that the model gets right, and over those that it gets wrong. Where networks were retrained,
-    they choose the ridge of TRAK.
+    targets, over targets that the model gets right, and over those that it gets wrong, with half the width of the
+    latter's 95 % interval. Where networks were retrained, they choose the ridge of TRAK.
     """
     if inputs.train is None:
         return _nothing("The run names no training split; start it with the split that the model was trained on.")
@@ -68,6 +68,7 @@ def _run(
     places, values = [], []
     felt = ColumnEnds(len(found.train.manifest), FELT)
     sums = torch.zeros(2, len(found.train.manifest), dtype=torch.float64)
+    squares = torch.zeros(len(found.train.manifest), dtype=torch.float64)
     for start in range(0, count, BLOCK):
         block = np.arange(start, min(start + BLOCK, count))
         scores = scored(block)
@@ -78,11 +79,21 @@ def _run(
         missed = torch.from_numpy(wrong[block])
         sums[0] += scores[:, ~missed].sum(dim=1)
         sums[1] += scores[:, missed].sum(dim=1)
+        squares += scores[:, missed].square().sum(dim=1)
     arrays = {"rows": torch.cat(places).int().numpy(), "scores": torch.cat(values).float().numpy()}
     columns = dict(zip(("felt", "felt_scores"), felt.arrays(), strict=True))
     sizes = np.maximum([(~wrong).sum(), wrong.sum()], 1)
     means = {name: (sums[i] / sizes[i]).float().numpy() for i, name in enumerate(("right", "wrong"))}
-    return arrays | columns, means | {"mean": (sums.sum(dim=0) / count).float().numpy()}
+    means |= {"mean": (sums.sum(dim=0) / count).float().numpy()}
+    return arrays | columns, means | {"wrong_half": _half_width(sums[1], squares, int(wrong.sum()))}
+
+
+def _half_width(total: Tensor, squares: Tensor, n: int) -> NDArray[np.float32]:
+    """Half the 95 % interval of each row's mean of `n` scores; NaN of fewer than two."""
+    if n < 2:
+        return np.full(len(total), np.nan, np.float32)
+    variance = (squares - total.square() / n).clamp(min=0) / (n - 1)
+    return (1.96 * (variance / n).sqrt()).float().numpy()
 
 
 def _ends(scores: Tensor, top: int) -> tuple[Tensor, Tensor]:
@@ -107,6 +118,7 @@ def _summary(found: Attributor, train: Split, curve: list[RidgePoint], stability
     return InfluenceSummary(
         train_rows=len(train.manifest),
         targets=len(found.targets.manifest),
+        mistakes=int(_wrong(found.targets).sum()),
         checkpoints=checkpoints(train),
         coverage=None if coverage is None else float(coverage[0]),
         ridge=found.ridge,

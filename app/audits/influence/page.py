@@ -17,6 +17,11 @@ from app.audits.influence.page_train import train_panels
 from app.audits.influence.ranking import ranked
 from app.audits.influence.schema import STABLE, InfluenceSummary, MethodSummary
 
+DIRECTION = (
+    "A helpful training image (+) speaks for this image’s true class, a harmful one (−) against it; without a "
+    "label, the predicted class takes its place."
+)
+
 
 class ImageInfluence(AllEnds):
     """Training images behind a prediction, by each method, the most trusted first."""
@@ -59,7 +64,7 @@ def _image(position: int, summary: InfluenceSummary, reader: RunReader) -> Image
     rows, labels = train["row"].to_numpy(), train["label"].to_numpy()
     usable = [m for m in ranked(summary.methods) if not m.reason]
     found = [_ends(m, summary, position, (rows, labels), reader) for m in usable]
-    return ImageInfluence.model_validate(all_ends(found, summary))
+    return ImageInfluence.model_validate(all_ends(found, summary, DIRECTION))
 
 
 def _ends(

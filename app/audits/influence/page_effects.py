@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.influence.compare_schema import CompareAnswer, Direction
-from app.audits.influence.page_ends import class_name
-from app.audits.influence.schema import METHODS, EffectsSummary, InfluenceSummary
+from app.audits.influence.page_ends import class_name, worth
+from app.audits.influence.schema import METHODS, EffectsSummary, InfluenceSummary, Method
 from app.audits.pieces import Estimate, Thumb
 from app.errors import NotFound
 
@@ -69,7 +69,7 @@ def effects_panel(summary: InfluenceSummary, reader: RunReader) -> list[Panel]:
         return []
     labels = _labels(reader)
     context = Effects(
-        lead=_lead(summary.effects),
+        lead=_lead(summary),
         components=[_way(number, share, found, labels, reader) for number, share in enumerate(summary.effects.shares)],
         clusters=[_group(number, summary.effects, found, labels, reader) for number in range(_count(summary.effects))],
     )
@@ -81,7 +81,8 @@ def compared_panel(result: Mapping[str, Any], reader: RunReader) -> Panel:
     answer, labels = CompareAnswer.model_validate(result), _labels(reader)
     context = Compared(
         similarity=Estimate(value=answer.similarity, low=answer.low, high=answer.high, n=answer.targets),
-        lead=f"By {METHODS[answer.method].title}, {_sampled(answer.targets, answer.of_targets)}.",
+        lead=f"By {METHODS[answer.method].title}, {_sampled(answer.targets, answer.of_targets)}. "
+        + _worth(answer.method, InfluenceSummary.model_validate(reader.summary("influence"))),
         own=[_difference(n, one, labels, reader) for n, one in enumerate(answer.own)],
         others=[_difference(n, one, labels, reader) for n, one in enumerate(answer.others)],
     )
@@ -105,11 +106,17 @@ def _labels(reader: RunReader) -> dict[int, int]:
     return dict(zip(train["row"].to_pylist(), train["label"].to_pylist(), strict=True))
 
 
-def _lead(effects: EffectsSummary) -> str:
+def _lead(summary: InfluenceSummary) -> str:
+    effects = summary.effects
+    assert effects is not None
     return (
         f"By {METHODS[effects.method].title}, {_sampled(effects.targets, effects.of_targets)}. Training images at one "
-        "end of a component help the audited images at the same end and hurt those at the other."
-    )
+        "end of a component help the audited images at the same end and hurt those at the other. "
+    ) + _worth(effects.method, summary)
+
+
+def _worth(method: Method, summary: InfluenceSummary) -> str:
+    return next((worth(one, summary) for one in summary.methods if one.method == method), "")
 
 
 def _sampled(targets: int, of: int) -> str:
@@ -178,4 +185,4 @@ def _trained(rows: Sequence[int], labels: Mapping[int, int], reader: RunReader) 
 
 
 def _audited(rows: Sequence[int], reader: RunReader) -> list[Thumb]:
-    return [thumb for thumb in reader.thumbs([row - reader.split_start for row in rows]) if thumb]
+    return [thumb for thumb in reader.thumbs([row - reader.split_start for row in rows], named=True) if thumb]

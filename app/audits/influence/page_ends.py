@@ -17,7 +17,7 @@ SHOWN = 12
 UNVERIFIED = "Unverified: no model was retrained without these images, so nothing shows that they matter."
 VERIFIED = (
     "Beside each method stands its linear datamodelling score, the rank correlation with what retrained networks gave; "
-    "1 is best, and the dashed tick is what a perfect attribution would reach."
+    "1 is best"
 )
 
 
@@ -43,6 +43,7 @@ class AllEnds(BaseModel):
     methods: list[Ends]
     scale: tuple[float, float] = Field(description="Ends of the axis that all scores of trust share.")
     ceiling: float | None = Field(description="The score of trust that a perfect attribution would get.")
+    direction: str = Field(description="What a positive and what a negative score say, in a sentence.")
     note: str
 
 
@@ -68,14 +69,20 @@ def ends(
     )
 
 
-def all_ends(found: list[Ends], summary: InfluenceSummary) -> dict[str, object]:
+def all_ends(found: list[Ends], summary: InfluenceSummary, direction: str) -> dict[str, object]:
     """Return the fields of `AllEnds`."""
     return {
         "methods": found,
         "scale": trust_scale(summary),
         "ceiling": summary.proof.ceiling if summary.proof else None,
-        "note": VERIFIED if any(m.verified for m in found) else UNVERIFIED,
+        "direction": direction,
+        "note": _note(summary) if any(m.verified for m in found) else UNVERIFIED,
     }
+
+
+def _note(summary: InfluenceSummary) -> str:
+    known = summary.proof is not None and summary.proof.ceiling is not None
+    return VERIFIED + (", and the dashed tick is what a perfect attribution would reach." if known else ".")
 
 
 def training_thumb(row: int, label: int, score: float, reader: RunReader) -> Thumb:
@@ -105,6 +112,15 @@ def evidence(method: MethodSummary) -> str:
     if method.lds is None:
         return "unverified"
     return f"linear datamodelling score {method.lds:.2f} [{method.low:.2f}, {method.high:.2f}]"
+
+
+def worth(method: MethodSummary, summary: InfluenceSummary) -> str:
+    """Return the same as a sentence, with its n, for what stands under a single method's name."""
+    if method.lds is None:
+        return "Unverified: no model was retrained without them, so nothing shows that they matter."
+    asked = summary.proof.targets if summary.proof else summary.targets
+    known = f"Trust: {evidence(method)}, n = {asked:,} audited images"
+    return known + ("; no better than plain similarity." if beaten(method, summary.methods) else ".")
 
 
 def estimate(method: MethodSummary, summary: InfluenceSummary) -> Estimate | None:

@@ -9,10 +9,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.audits.base import RunReader, TrainingList
-from app.audits.influence.page_ends import signed
+from app.audits.influence.page_ends import worth
+from app.audits.influence.page_means import bounded, half_widths, mistakes
 from app.audits.influence.ranking import ranked
 from app.audits.influence.schema import METHODS, InfluenceSummary, SuspectsSummary
 from app.errors import NotFound
+from app.numerics.intervals import wilson_interval
 
 MOST = 5_000
 """Entries of a ranking that has no natural end."""
@@ -39,15 +41,18 @@ def _harmful(reader: RunReader, summary: InfluenceSummary) -> TrainingList | Non
     if method is None:
         return None
     table = reader.table("influence", "attribute", "train")
-    score = table[f"{method.method}.wrong"].to_numpy().astype(np.float64)
-    order = np.argsort(score, kind="stable")[:MOST]
-    order = order[score[order] < 0]
+    score, half = table[f"{method.method}.wrong"].to_numpy().astype(np.float64), half_widths(table, method.method)
+    below = score + np.nan_to_num(half) < 0
+    order = np.flatnonzero(below)
+    order = order[np.argsort(score[order], kind="stable")][:MOST]
     text = (
-        f"By {METHODS[method.method].title}: mean score over the audited images that the model gets wrong, lowest "
-        "first. " + ("" if method.lds is not None else "Unverified: nothing was retrained without them.")
+        f"By {METHODS[method.method].title}: mean score over {mistakes(summary)} and its 95 % interval, lowest first. "
+        f"{_part(int(below.sum()), len(table))} lie below zero with their whole interval"
+        + (f"; the lowest {MOST:,} stand here. " if below.sum() > MOST else ". ")
+        + worth(method, summary)
     )
-    notes = [signed(value) for value in score[order].tolist()]
-    return TrainingList("harmful", "Harmful", text.strip(), _table(table, order, score, notes, "drop"))
+    notes = [bounded(*pair) for pair in zip(score[order].tolist(), half[order].tolist(), strict=True)]
+    return TrainingList("harmful", "Harmful", text, _table(table, order, score, notes, "drop"))
 
 
 def _mislabelled(table: pa.Table, summary: SuspectsSummary, classes: Sequence[str]) -> TrainingList | None:
@@ -59,8 +64,10 @@ def _mislabelled(table: pa.Table, summary: SuspectsSummary, classes: Sequence[st
     likelier = table["likelier"].to_numpy()
     notes = [f"looks like {_name(classes, int(likelier[i]))}" for i in order]
     text = (
-        f"Confident learning over the nearest images of each; of {summary.planted:,} wrong labels planted here as a "
-        f"test it named {summary.planted_named:,}, and {summary.planted_in_worst:,} stand in its worst fifth."
+        f"{_part(len(order), len(table))} by confident learning over the nearest images of each. As a test, "
+        f"{summary.planted:,} wrong labels were planted: it named {summary.planted_named:,} of them"
+        f"{_interval(summary.planted_named, summary.planted)}; {summary.planted_in_worst:,} stand in the worst "
+        "fifth of all."
     )
     made = _table(table, order, quality, notes, "relabel", new_label=likelier)
     return TrainingList("mislabelled", "Probably mislabelled", text, made)
@@ -73,8 +80,9 @@ def _memorised(table: pa.Table, _summary: SuspectsSummary, _classes: Sequence[st
     order = np.argsort(-own, kind="stable")[: max(1, min(MOST, len(own) // 20))]
     notes = [f"self-influence {value:.3g}" for value in own[order]]
     text = (
-        "The twentieth of the training images that leans most on itself: nothing else supports what the model says of "
-        "them. Wrong labels and rare cases stand here side by side; look before you drop."
+        f"{_part(len(order), len(own))}, those that lean most on themselves: nothing else supports what the model says "
+        "of them. Wrong labels and rare cases stand here side by side; look before you drop. The proposed weight is 1 "
+        f"less the share of the largest self-influence, at least {LEAST_WEIGHT:g}."
     )
     weight = np.clip(1 - own / max(float(own.max()), 1e-12), LEAST_WEIGHT, 1)
     made = _table(table, order, -own, notes, "weight", weight=weight)
@@ -90,13 +98,19 @@ def _conflicting(table: pa.Table, _summary: SuspectsSummary, _classes: Sequence[
         + (f", {copies[i]} copies" if copies[i] > 1 else "")
         for i in order
     ]
-    text = "Pictures that are in the training split more than once, those with different labels first."
+    text = (
+        f"{_part(len(order), len(table))} are there more than once, {int(conflict.sum()):,} of them with different "
+        "labels; these come first."
+    )
     return TrainingList("duplicated", "Duplicated", text, _table(table, order, -copies.astype(float), notes, "drop"))
 
 
 def _leaked(table: pa.Table, _summary: SuspectsSummary, _classes: Sequence[str]) -> TrainingList:
     order = np.flatnonzero(table["leaked"].to_numpy(zero_copy_only=False))
-    text = "Pictures that the audited split holds as well: accuracy there is partly memory."
+    text = (
+        f"{_part(len(order), len(table))} are in the audited split as well: the accuracy measured on these pictures is "
+        "partly memory."
+    )
     score = np.zeros(len(table))
     notes = ["also in the audited split"] * len(order)
     return TrainingList("leaked", "Leaked", text, _table(table, order, score, notes, "drop"))
@@ -125,6 +139,19 @@ def _table(
             "weight": np.full(n, default) if weight is None else weight[order],
         }
     )
+
+
+def _part(count: int, of: int) -> str:
+    """How many of all training images."""
+    return f"{count:,} of {of:,} training images ({100 * count / max(of, 1):.1f} %)"
+
+
+def _interval(count: int, of: int) -> str:
+    """A share with its 95 % interval, in brackets; nothing of nothing."""
+    if not of:
+        return ""
+    low, high = (100 * float(bound) for bound in wilson_interval(count, of))
+    return f" ({100 * count / of:.0f} %, 95 % interval {low:.0f}–{high:.0f} %)"
 
 
 def _name(classes: Sequence[str], index: int) -> str:

@@ -27,6 +27,7 @@ class RunInfluence(BaseModel):
 
     unavailable: str
     sentences: list[str]
+    stability: list[str] = Field(description="How stable the lists of all audited images are.")
     methods: list[MethodRow]
     scale: tuple[float, float] = Field(description="Ends of the axis of all linear datamodelling scores.")
     ceiling: float | None = Field(description="The score that a perfect attribution would get.")
@@ -39,6 +40,7 @@ def run_context(summary: InfluenceSummary) -> RunInfluence:
     return RunInfluence(
         unavailable=summary.unavailable,
         sentences=[] if summary.unavailable else _sentences(summary),
+        stability=stability_sentences(summary.stability),
         methods=[_row(m, summary) for m in ranked(summary.methods)],
         scale=trust_scale(summary),
         ceiling=summary.proof.ceiling if summary.proof else None,
@@ -70,7 +72,7 @@ def _sentences(summary: InfluenceSummary) -> list[str]:
         points = "one checkpoint" if summary.checkpoints == 1 else f"{summary.checkpoints} checkpoints"
         share = f"{100 * summary.coverage:.1f} % of the weights" if summary.coverage is not None else "the weights"
         found.append(f"Gradients were taken at {points}, of {share}; ridge {summary.ridge:g} × the mean eigenvalue.")
-    return found + stability_sentences(summary.stability)
+    return found
 
 
 def _proof(summary: InfluenceSummary) -> str:

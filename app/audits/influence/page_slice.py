@@ -17,6 +17,9 @@ from app.audits.pieces import Thumb
 
 ACTION = "behind_slice"
 ACTIVE = ("queued", "running")
+DIRECTION = (
+    "A helpful training image (+) speaks for the true class of the images of the slice, a harmful one against it."
+)
 
 
 class Behind(AllEnds):
@@ -49,7 +52,7 @@ def behind_panel(result: Mapping[str, Any], reader: RunReader) -> Panel:
 
 def _empty(summary: InfluenceSummary, page: str) -> Behind:
     nothing = {"note": "", "members": 0, "waiting": False, "error": "", "href": "", "slice_href": page, "partly": []}
-    return Behind.model_validate({**all_ends([], summary), **nothing})
+    return Behind.model_validate({**all_ends([], summary, DIRECTION), **nothing})
 
 
 def _found(result: Mapping[str, Any], summary: InfluenceSummary, reader: RunReader, around: Behind) -> Behind:
@@ -67,7 +70,7 @@ def _found(result: Mapping[str, Any], summary: InfluenceSummary, reader: RunRead
         for m in known
     ]
     updates = {
-        **all_ends(shown, summary),
+        **all_ends(shown, summary, DIRECTION),
         "members": answer.members,
         "href": "",
         "partly": [

@@ -8,10 +8,16 @@ from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader
 from app.audits.influence.page_ends import AllEnds, Ends, all_ends, class_name, ends, signed
+from app.audits.influence.page_means import bounded, half_widths, mistakes
 from app.audits.influence.ranking import ranked
-from app.audits.influence.schema import InfluenceSummary, MethodSummary
+from app.audits.influence.schema import METHODS, InfluenceSummary, MethodSummary
 from app.audits.pieces import Thumb
 from app.errors import NotFound
+
+DIRECTION = (
+    "Training on it speaks for the true class of the audited images that it helps (+), and against that of those "
+    "that it hurts (−)."
+)
 
 
 class Fact(BaseModel):
@@ -40,7 +46,7 @@ def train_panels(row: int, summary: InfluenceSummary, reader: RunReader) -> list
         return []
     found = [_felt(m, summary, place, reader) for m in ranked(summary.methods) if not m.reason]
     shown = [one for one in found if one is not None]
-    context = TrainInfluence.model_validate(all_ends(shown, summary))
+    context = TrainInfluence.model_validate(all_ends(shown, summary, DIRECTION))
     helped = Panel("influence-felt", "Whom it helps and whom it hurts", "influence/train.html", context, 30)
     facts = TrainFacts(facts=_facts(train, place, row, summary, reader))
     known = Panel("influence-facts", "What is known of it", "influence/facts.html", facts, 20)
@@ -73,19 +79,20 @@ def _felt(method: MethodSummary, summary: InfluenceSummary, place: int, reader: 
 def _thumbs(places: np.ndarray, scores: np.ndarray, sign: int, reader: RunReader) -> list[Thumb]:
     """Pictures of audited images whose score has that sign."""
     kept = sign * scores > 0
-    shown = zip(reader.thumbs(places[kept].tolist()), scores[kept].tolist(), strict=True)
+    shown = zip(reader.thumbs(places[kept].tolist(), named=True), scores[kept].tolist(), strict=True)
     return [_told(thumb, score) for thumb, score in shown if thumb]
 
 
 def _told(thumb: Thumb, score: float) -> Thumb:
-    return thumb.model_copy(update={"text": signed(score), "alt": f"{thumb.alt}, score {signed(score)}"})
+    text = f"{thumb.text}\n{signed(score)}"
+    return thumb.model_copy(update={"text": text, "alt": f"{thumb.alt}, score {signed(score)}"})
 
 
 def _facts(train: pa.Table, place: int, row: int, summary: InfluenceSummary, reader: RunReader) -> list[Fact]:
     found = []
     best = next((m for m in ranked(summary.methods) if not m.reason), None)
     if best is not None:
-        found.append(_mean(train, best, place))
+        found.append(_mean(train, best, summary, place))
     try:
         suspects = reader.table("influence", "suspects", "suspects")
     except NotFound:
@@ -94,12 +101,12 @@ def _facts(train: pa.Table, place: int, row: int, summary: InfluenceSummary, rea
     return found if own is None else [*_judged(suspects, own, reader), *found, *_twins(suspects, own)]
 
 
-def _mean(train: pa.Table, method: MethodSummary, place: int) -> Fact:
-    scores = train[f"{method.method}.wrong"].to_numpy()
+def _mean(train: pa.Table, method: MethodSummary, summary: InfluenceSummary, place: int) -> Fact:
+    scores, half = train[f"{method.method}.wrong"].to_numpy(), half_widths(train, method.method)
     return Fact(
         name="On mistakes",
-        value=signed(float(scores[place])),
-        note="mean score over the audited images that the model gets wrong; "
+        value=bounded(float(scores[place]), float(half[place])),
+        note=f"by {METHODS[method.method].title}, mean score over {mistakes(summary)}; "
         f"place {1 + int((scores < scores[place]).sum()):,} of {len(scores):,}, the most harmful first",
     )
 

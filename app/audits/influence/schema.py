@@ -151,6 +151,7 @@ class InfluenceSummary(BaseModel):
     unavailable: str = Field("", description="Why nothing could be attributed; empty where something was.")
     train_rows: int = 0
     targets: int = 0
+    mistakes: int = Field(0, description="Audited images that the model gets wrong.")
     checkpoints: int = 0
     coverage: float | None = Field(None, description="Share of the parameters that gradients speak of.")
     ridge: float | None = None

@@ -36,12 +36,16 @@ class SnapshotReader:
         mine = (finding for finding in self.content.findings if finding.kind == kind)
         return [f for f in mine if all(_meets(getattr(f, key), wanted) for key, wanted in where.items())][:limit]
 
-    def thumbs(self, positions: Sequence[int]) -> list[Thumb | None]:
-        """Return the pictures that the snapshot holds, marked wrong or right."""
+    def thumbs(self, positions: Sequence[int], *, named: bool = False) -> list[Thumb | None]:
+        """Return the pictures that the snapshot holds, marked wrong or right; their lines are the snapshot's."""
         found = (self._images.get(self.split_start + position) for position in positions)
         return [self._thumb(image) if image else None for image in found]
 
     def picture(self, row: int) -> str:
+        """Return nothing: a report holds the pictures of its findings only."""
+        return ""
+
+    def kept_picture(self, kind: str, stage: str, number: int) -> str:
         """Return nothing: a report holds the pictures of its findings only."""
         return ""
 
