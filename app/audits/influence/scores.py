@@ -106,16 +106,13 @@ def last_layer(split: Split, *, teaches: bool) -> tuple[Tensor, Tensor]:
     return torch.where(known(split)[:, None], error, 0.0) if teaches else error, inputs
 
 
-def space(split: Split, *, embeddings_first: bool = False) -> Tensor:
+def space(split: Split) -> Tensor:
     """Where images are compared, float32 [n, d]: the model's own penultimate layer, else the encoder's embeddings.
-
-    `embeddings_first`: the other way round, for questions about labels that the model itself learned from.
 
     Raises:
         CannotAttribute: the run has neither.
     """
-    found = [split.embeddings, split.features] if embeddings_first else [split.features, split.embeddings]
-    values = next((values for values in found if values is not None), None)
+    values = split.embeddings if split.features is None else split.features
     if values is None:
         raise CannotAttribute("There are neither penultimate features nor embeddings to compare images in.")
     return tensor(values)
