@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from app.audits.base import AuditKind, RetrainStageSpec, StageSpec
 from app.audits.datamodels.page import panels
+from app.audits.datamodels.page_lists import training_lists
 from app.audits.datamodels.schema import DatamodelsSummary, Params
 from app.audits.gradients import GRADIENTS
 
@@ -18,17 +19,27 @@ AUDIT = AuditKind(
     summary=DatamodelsSummary,
     model_stages=(replace(GRADIENTS, switch="retrain"),),
     stages=(
-        StageSpec("plan", "Choose random subsets", 1, "app.audits.datamodels.subsets:plan"),
+        StageSpec("plan", "Choose random subsets", 2, "app.audits.datamodels.subsets:plan"),
         RetrainStageSpec("retrain", "Retrain on random subsets", 1, plan="plan", switch="retrain"),
-        StageSpec("fit", "Fit datamodels", 1, "app.audits.datamodels.fit:fit", needs=("plan", "retrain")),
+        StageSpec("fit", "Fit datamodels", 2, "app.audits.datamodels.fit:fit", needs=("plan", "retrain")),
+        StageSpec("choose", "Choose removals", 1, "app.audits.datamodels.removal:choose", needs=("fit",)),
+        RetrainStageSpec("without", "Retrain without them", 1, plan="choose", switch="counterfactuals"),
         StageSpec(
-            "memorise", "Measure memorisation", 1, "app.audits.datamodels.memory:memorise", needs=("plan", "retrain")
+            "prove",
+            "Compare with predicted counterfactuals",
+            1,
+            "app.audits.datamodels.proof:prove",
+            needs=("fit", "choose", "without"),
+        ),
+        StageSpec(
+            "memorise", "Measure memorisation", 2, "app.audits.datamodels.memory:memorise", needs=("plan", "retrain")
         ),
         StageSpec("value", "Value training images", 1, "app.audits.datamodels.value:value"),
     ),
     by_default=False,
     reads_sentences=False,
     panels=panels,
+    training_lists=training_lists,
     needs_embeddings=False,
     needs_predictions=True,
 )

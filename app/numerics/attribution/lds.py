@@ -56,7 +56,14 @@ def linear_datamodelling_score(
     """
     if len(masks) < 3 or scores.shape[0] != masks.shape[1] or truth.shape[1:] != (len(masks), scores.shape[1]):
         raise ValueError("The score needs at least 3 subsets, with an output for each subset and target.")
-    predicted, mean = masks.to(scores.dtype) @ scores, truth.mean(dim=0)
+    return score_predictions(masks.to(scores.dtype) @ scores, truth, generator, draws)
+
+
+def score_predictions(
+    predicted: Tensor, truth: Tensor, generator: torch.Generator, draws: int = 1000
+) -> LinearDatamodellingScore:
+    """The same for what attributions predict of each subset, float [M, m], up to a constant."""
+    mean = truth.mean(dim=0)
     value = float(rank_correlation(predicted, mean).mean())
     samples = _bootstrap(predicted, mean, generator, draws)
     low, high = torch.quantile(samples, torch.tensor([0.025, 0.975], dtype=samples.dtype)).tolist()
@@ -64,7 +71,7 @@ def linear_datamodelling_score(
     count = len(truth)
     ceiling = (max(repeat, 0.0) * count / (1 + (count - 1) * max(repeat, 0.0))) ** 0.5
     return LinearDatamodellingScore(
-        value, low, high, len(masks), scores.shape[1], count, repeat, ceiling if count > 1 else float("nan")
+        value, low, high, len(predicted), predicted.shape[1], count, repeat, ceiling if count > 1 else float("nan")
     )
 
 

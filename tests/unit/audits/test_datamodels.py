@@ -14,18 +14,20 @@ import pytest
 import torch
 from scipy.optimize import minimize
 from scipy.special import log_softmax
-from scipy.stats import ttest_ind
+from scipy.stats import linregress, spearmanr, ttest_ind
 
 from app.audits.base import Inputs, Result, Split
-from app.audits.datamodels import fit, memory, subsets, value
-from app.audits.datamodels.page import run_context
-from app.audits.datamodels.schema import Params
-from app.audits.retraining import read_plan
+from app.audits.datamodels import fit, gathered, memory, proof, removal, subsets, value
+from app.audits.datamodels.kept import KeptDatamodel
+from app.audits.datamodels.page_run import run_context
+from app.audits.datamodels.schema import DatamodelsSummary, FitSummary, Params, ranked
+from app.audits.retraining import Retrained, read_plan
 from app.errors import UserError
 
 from .planted_inputs import after
 
 ROWS, TARGETS, MODELS = 40, 12, 400
+HELD = 40
 
 
 def split(name: str, labels: np.ndarray, seed: int, width: int = 5) -> Split:
@@ -62,23 +64,102 @@ def retrained(tmp_path: Path) -> Callable[..., tuple[Inputs, np.ndarray]]:
     return made
 
 
+def dense(result: Result, method: str = "plain") -> np.ndarray:
+    """Weights [m, N] of what the stage kept."""
+    kept = KeptDatamodel(method, ROWS, lambda name: result.details[name])  # type: ignore[arg-type]
+    return np.stack([kept.mean(np.array([j])).weights for j in range(len(kept.targets))])
+
+
+def test_of_every_ten_networks_two_judge_on_one_subset_whatever_the_number() -> None:
+    few, many = subsets.roles(np.arange(40)), subsets.roles(np.arange(2000))
+    for short, long in zip(few, many, strict=True):
+        np.testing.assert_array_equal(short, long[:40])
+    assert many.held.sum() == 200
+    assert not many.held[1000:].any()
+    for pair in np.flatnonzero(many.held).reshape(-1, 2):
+        assert many.subset[pair[0]] == many.subset[pair[1]]
+        assert many.repeat[pair].tolist() == [0, 1]
+    alone = many.repeat == 0
+    assert len(np.unique(many.subset[alone])) == alone.sum() == many.subset.max() + 1
+
+
+def test_networks_on_one_subset_have_different_seeds(tmp_path: Path) -> None:
+    plans = []
+    for count in (30, 50):
+        inputs = inputs_of(Params(retrain=count, targets=TARGETS))
+        (tmp_path / str(count)).mkdir()
+        after(inputs, "plan", subsets.plan(inputs), tmp_path / str(count))
+        plans.append(read_plan(tmp_path / str(count) / "plan", ROWS))
+    np.testing.assert_array_equal(plans[0].masks, plans[1].masks[:30])
+    np.testing.assert_array_equal(plans[0].seeds, plans[1].seeds[:30])
+    assert (plans[0].masks.sum(axis=1) == ROWS // 2).all()
+    np.testing.assert_array_equal(plans[0].masks[8], plans[0].masks[9])
+    assert len(set(plans[1].seeds.tolist())) == 50
+
+
 def test_plain_datamodels_find_the_planted_weights(retrained: Callable[..., tuple[Inputs, np.ndarray]]) -> None:
     inputs, truth = retrained(Params(retrain=MODELS, targets=TARGETS, top=5))
     result = fit.fit(inputs)
-    np.testing.assert_allclose(result.details["weights"].T, truth, atol=0.25)
+    np.testing.assert_allclose(dense(result).T, truth, atol=0.25)
     summary = result.summary
-    assert (summary["models"], summary["held_out"], summary["targets"]) == (MODELS, 80, TARGETS)
+    assert (summary["models"], summary["held_out"], summary["targets"]) == (MODELS, HELD, TARGETS)
+    assert (summary["repeats"], summary["best"]) == (2, "plain")
     found = {m["method"]: m for m in summary["methods"]}
-    assert set(found) == {"plain", "subset"}, "without gradients nothing weighs"
+    assert {name for name, m in found.items() if not m["reason"]} == {"plain", "subset", "similarity"}
     assert "gradients" in summary["no_gradients"]
+    assert "gradients" in found["trak"]["reason"], "without gradients nothing weighs"
     assert found["plain"]["lds"] > 0.85
     assert found["plain"]["r2"] > 0.8
-    assert found["plain"]["lds"] > found["subset"]["lds"]
-    rows, scores = result.details["rows"], result.details["scores"]
+    assert found["plain"]["lds"] > found["subset"]["lds"] > found["similarity"]["lds"]
+    rows, scores, weights = result.details["plain.rows"], result.details["plain.scores"], dense(result)
     for j in range(TARGETS):
-        np.testing.assert_allclose(scores[j], result.details["weights"][j][rows[j]])
-        assert scores[j][0] == result.details["weights"][j].max()
-        assert scores[j][-1] == result.details["weights"][j].min()
+        np.testing.assert_allclose(scores[j], weights[j][rows[j]], rtol=1e-6)
+        assert scores[j][0] == pytest.approx(weights[j].max())
+        assert scores[j][-1] == pytest.approx(weights[j].min())
+
+
+def test_networks_that_judge_have_no_part_in_the_fit(
+    retrained: Callable[..., tuple[Inputs, np.ndarray]], tmp_path: Path
+) -> None:
+    inputs, _ = retrained(Params(retrain=60, targets=4, top=5))
+    before = fit.fit(inputs)
+    path = inputs.earlier["retrain"] / "margins.npy"
+    margins = np.load(path)
+    held = subsets.roles(np.arange(60)).held
+    margins[held] = np.random.default_rng(9).normal(size=(held.sum(), 4))
+    np.save(path, margins)
+    changed = fit.fit(inputs)
+    np.testing.assert_array_equal(before.details["plain.weights"], changed.details["plain.weights"])
+    assert before.summary["methods"] != changed.summary["methods"]
+
+
+def test_the_check_is_a_regression_of_held_out_outputs_on_predictions(
+    retrained: Callable[..., tuple[Inputs, np.ndarray]],
+) -> None:
+    """Scores, correlation, slope and error again, from the plan, the margins and the kept weights alone."""
+    inputs, _ = retrained(Params(retrain=100, targets=TARGETS, top=5), noise=1.0)
+    result = fit.fit(inputs)
+    plan, margins = read_plan(inputs.earlier["plan"], ROWS), np.load(inputs.earlier["retrain"] / "margins.npy")
+    first = np.array([10 * t + 8 for t in range(10)])
+    actual = (margins[first] + margins[first + 1]) / 2
+    predicted = plan.masks[first] @ dense(result).T + result.details["plain.intercepts"]
+    np.testing.assert_allclose(result.details["plain.predicted"], predicted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(result.details["actual"], actual, rtol=1e-5)
+    found = next(m for m in result.summary["methods"] if m["method"] == "plain")
+    scores = [spearmanr(predicted[:, j], actual[:, j]).statistic for j in range(TARGETS)]
+    assert found["lds"] == pytest.approx(np.mean(scores), abs=1e-6)
+    peer = linregress((predicted - predicted.mean(axis=0)).ravel(), (actual - actual.mean(axis=0)).ravel())
+    check = found["check"]
+    assert check["correlation"]["value"] == pytest.approx(peer.rvalue, rel=1e-4)
+    assert check["slope"]["value"] == pytest.approx(peer.slope, rel=1e-4)
+    assert check["error"]["value"] == pytest.approx(np.abs(actual - predicted).mean(), rel=1e-4)
+    assert (check["rows"], check["columns"]) == (10, TARGETS)
+    assert check["slope"]["low"] < check["slope"]["value"] < check["slope"]["high"]
+    single = [spearmanr(margins[first, j], margins[first + 1, j]).statistic for j in range(TARGETS)]
+    assert result.summary["repeatability"] == pytest.approx(np.mean(single), abs=1e-6)
+    assert result.summary["ceiling"] == pytest.approx(np.sqrt(2 * np.mean(single) / (1 + np.mean(single))), abs=1e-6)
+    table = result.tables["targets"]
+    np.testing.assert_allclose(table["plain.error"], np.sqrt(np.square(actual - predicted).mean(axis=0)), rtol=1e-3)
 
 
 def test_held_out_r2_is_that_of_held_out_networks(retrained: Callable[..., tuple[Inputs, np.ndarray]]) -> None:
@@ -86,41 +167,159 @@ def test_held_out_r2_is_that_of_held_out_networks(retrained: Callable[..., tuple
     inputs, _ = retrained(Params(retrain=60, targets=TARGETS, top=5), noise=30.0)
     summary = fit.fit(inputs).summary
     assert max(m["r2"] for m in summary["methods"] if m["r2"] is not None) < 0.1
-    assert summary["methods"][0]["low"] < 0.3
+
+
+def test_a_method_that_similarity_beats_is_never_first() -> None:
+    methods = [FitSummary(method="plain", lds=0.3), FitSummary(method="weighted", reason="no gradients")]
+    methods += [FitSummary(method="similarity", lds=0.3), FitSummary(method="subset", lds=0.35)]
+    assert [m.method for m in ranked(methods)] == ["subset", "similarity", "plain", "weighted"]
 
 
 def test_support_is_the_fewest_rows_whose_removal_turns_the_margin() -> None:
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(7, 60))
     everything = weights.sum(axis=0) + rng.normal(size=60)
-    found = fit.support(torch.tensor(weights), torch.tensor(everything))
+    found = gathered.support(torch.tensor(weights), torch.tensor(everything)).tolist()
     for j in range(60):
         fewest = [
             size for size in range(8)
             if any(everything[j] - weights[list(rows), j].sum() < 0 for rows in combinations(range(7), size))
         ]  # fmt: skip
-        assert found[j] == (min(fewest) if fewest else None)
-    assert None in found
+        assert found[j] == (min(fewest) if fewest else -1)
+    assert -1 in found
     assert len(set(found)) > 3
 
 
-def test_targets_table_tells_the_predicted_counterfactual(retrained: Callable[..., tuple[Inputs, np.ndarray]]) -> None:
+def test_tables_tell_margins_and_mean_weights(retrained: Callable[..., tuple[Inputs, np.ndarray]]) -> None:
     inputs, _ = retrained(Params(retrain=MODELS, targets=TARGETS, top=5))
     result = fit.fit(inputs)
-    table, weights = result.tables["targets"], result.details["weights"]
+    table, weights = result.tables["targets"], dense(result)
     assert table["row"].to_pylist() == (1000 + result.details["targets"]).tolist()
-    np.testing.assert_allclose(table["margin"], weights.sum(axis=1) + result.details["intercepts"], rtol=1e-4)
-    assert table["weights"].to_pylist() == (weights != 0).sum(axis=1).tolist()
+    np.testing.assert_allclose(
+        table["plain.margin"], weights.sum(axis=1) + result.details["plain.intercepts"], rtol=1e-4
+    )
+    assert table["plain.weights"].to_pylist() == (weights != 0).sum(axis=1).tolist()
+    train = result.tables["train"]
+    np.testing.assert_allclose(train["plain.mean"], weights.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(train["plain.mean_error"], weights.std(axis=0, ddof=1) / np.sqrt(TARGETS), atol=1e-6)
+    labels = inputs.audited.manifest["label"].to_numpy()[result.details["targets"]]
+    wrong = inputs.audited.logits[result.details["targets"]].argmax(axis=1) != labels
+    np.testing.assert_allclose(train["plain.wrong"], weights[wrong].sum(axis=0) / max(wrong.sum(), 1), atol=1e-6)
+
+
+def test_a_mean_datamodel_predicts_groups_and_knows_its_error(
+    retrained: Callable[..., tuple[Inputs, np.ndarray]],
+) -> None:
+    inputs, _ = retrained(Params(retrain=100, targets=TARGETS, top=5))
+    result = fit.fit(inputs)
+    kept = KeptDatamodel("plain", ROWS, lambda name: result.details[name])
+    some, rows, weights = np.array([1, 4, 7]), np.array([0, 3, 30]), dense(result)
+    mean = kept.mean(some)
+    masks = np.ones((2, ROWS))
+    masks[0, rows], masks[1] = 0, np.isin(np.arange(ROWS), rows)
+    expected = (masks @ weights[some].T + result.details["plain.intercepts"][some]).mean(axis=1)
+    assert [mean.without(rows), mean.only(rows)] == pytest.approx(expected.tolist(), rel=1e-5)
+    missed = (result.details["actual"] - result.details["plain.predicted"])[:, some].mean(axis=1)
+    assert mean.error == pytest.approx(np.sqrt(np.square(missed).mean()), rel=1e-5)
+    assert (mean.subsets, mean.targets) == (10, 3)
+    assert (mean.weights[mean.top(5)] > 0).all()
+    assert (mean.weights[mean.bottom(5)] < 0).all()
+    columns, felt = kept.felt(3)
+    assert columns.tolist() == np.flatnonzero(weights[:, 3]).tolist()
+    np.testing.assert_allclose(felt, weights[columns, 3], rtol=1e-6)
+
+
+def proven(
+    retrained: Callable[..., tuple[Inputs, np.ndarray]], tmp_path: Path, slope: float = 1.0
+) -> tuple[Inputs, Result, np.ndarray]:
+    """Inputs after `choose` and a retraining whose margins fall `slope` times as much as the truth says."""
+    params = Params(retrain=MODELS, targets=TARGETS, top=5, counterfactuals=4, removed=4)
+    inputs, truth = retrained(params)
+    inputs = after(inputs, "fit", fit.fit(inputs), tmp_path)
+    inputs = after(inputs, "choose", removal.choose(inputs), tmp_path)
+    plan, rng = read_plan(tmp_path / "choose", ROWS), np.random.default_rng(8)
+    own = np.load(inputs.earlier["fit"] / "targets.npy")
+    columns = np.searchsorted(own, plan.targets)
+    margins = slope * plan.masks @ truth[:, columns] + 0.05 * rng.normal(size=(len(plan.masks), len(columns)))
+    details = {"models": np.arange(len(plan.masks)), "margins": margins.astype(np.float32), "right": margins > 0}
+    details["own"] = np.zeros(plan.masks.shape, np.float32)
+    inputs = after(inputs, "without", Result(summary={}, details=details), tmp_path)
+    return inputs, proof.prove(inputs), margins
+
+
+def test_removals_are_those_of_the_datamodel_of_similarity_and_of_chance(
+    retrained: Callable[..., tuple[Inputs, np.ndarray]], tmp_path: Path
+) -> None:
+    inputs, _, _ = proven(retrained, tmp_path)
+    plan, fitted = read_plan(tmp_path / "choose", ROWS), inputs.earlier["fit"]
+    images, predicted = (np.load(tmp_path / "choose" / f"{name}.npy") for name in ("images", "predicted"))
+    own, weights = np.load(fitted / "targets.npy"), dense(fit.fit(inputs))
+    assert plan.masks.shape == ((1 + len(plan.targets) * 3) * 3, ROWS)
+    assert plan.masks[:3].all()
+    labels, classes = inputs.train.manifest["label"].to_numpy(), inputs.audited.manifest["label"].to_numpy()
+    for j, target in enumerate(plan.targets):
+        column = int(np.searchsorted(own, target))
+        left = [np.flatnonzero(~plan.masks[3 * (1 + 3 * j + g)]) for g in range(3)]
+        best = np.argsort(-weights[column])[:4]
+        assert set(left[0]) == {i for i in best if weights[column][i] > 0}
+        assert set(left[1]) == set(np.load(fitted / "similarity.rows.npy")[column][: len(left[0])])
+        assert (labels[left[2]] == classes[target]).all()
+        assert images[j].tolist() == [len(rows) for rows in left]
+        np.testing.assert_allclose(predicted[j], [weights[column][rows].sum() for rows in left], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("slope", [1.0, 0.5])
+def test_what_came_of_removals_is_held_against_the_prediction(
+    retrained: Callable[..., tuple[Inputs, np.ndarray]], tmp_path: Path, slope: float
+) -> None:
+    _, result, margins = proven(retrained, tmp_path, slope)
+    found, table = result.summary["counterfactuals"], result.tables["predictions"].to_pylist()
+    assert (found["method"], found["predictions"], found["repeats"]) == ("plain", 4, 3)
+    assert [r["removed"] for r in found["removals"]] == ["datamodel", "similarity", "random"]
+    assert found["check"]["correlation"]["value"] > 0.9
+    assert found["check"]["slope"]["value"] == pytest.approx(slope, abs=0.2)
+    drops = {name: [row["before"] - row["after"] for row in table if row["removed"] == name] for name in removal.NAMES}
+    for r in found["removals"]:
+        assert r["drop"]["value"] == pytest.approx(np.mean(drops[r["removed"]]), rel=1e-5)
+        assert r["drop"]["low"] <= r["drop"]["value"] <= r["drop"]["high"]
+    assert np.mean(drops["datamodel"]) > max(np.mean(drops["similarity"]), np.mean(drops["random"])) + 0.3
+    j, g = 2, 1
+    assert table[3 * j + g]["after"] == pytest.approx(margins[3 * (1 + 3 * j + g) :, j][:3].mean(), rel=1e-5)
+
+
+def test_crashed_networks_are_left_out_of_the_proof() -> None:
+    """Two predictions, one removal, three networks each; one network crashed, then all of a removal."""
+    models = np.array([0, 1, 2, 4, 5])
+    margins = np.arange(10, dtype=np.float32).reshape(5, 2)
+    found = Retrained(np.ones((5, 4), bool), np.array([7, 9]), models, margins, margins > 100, margins)
+    came = proof.outcome(found, 1, 3)
+    assert came.networks.tolist() == [[2], [0]]
+    assert came.before[:, 0].tolist() == [2, 3]
+    assert came.after[0, 0] == 7
+    assert np.isnan(came.drop[1, 0])
+    assert came.wrong[0, 0] == 1
+
+
+def test_counterfactuals_without_datamodels_are_refused_or_empty(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="set `retrain`"):
+        subsets.plan(inputs_of(Params(counterfactuals=3)))
+    with pytest.raises(UserError, match="raise `top`"):
+        removal.choose(inputs_of(Params(retrain=30, counterfactuals=3, top=5, removed=9)))
+    inputs = inputs_of(Params(retrain=30, counterfactuals=3))
+    after(inputs, "choose", removal.choose(inputs), tmp_path)
+    assert len(read_plan(tmp_path / "choose", ROWS).masks) == 0, "every network crashed: there is nothing to remove"
 
 
 def test_memorisation_and_its_error_are_welch_s(retrained: Callable[..., tuple[Inputs, np.ndarray]]) -> None:
     inputs, _ = retrained(Params(retrain=60, targets=TARGETS))
     table = memory.memorise(inputs).tables["train"]
-    masks = read_plan(inputs.earlier["plan"], ROWS).masks
-    own = np.load(inputs.earlier["retrain"] / "own.npy").astype(np.float64)
+    alone = subsets.roles(np.arange(60)).repeat == 0
+    masks = read_plan(inputs.earlier["plan"], ROWS).masks[alone]
+    own = np.load(inputs.earlier["retrain"] / "own.npy").astype(np.float64)[alone]
     for i in range(ROWS):
         inside, outside = own[masks[:, i], i], own[~masks[:, i], i]
         assert table["memorisation"][i].as_py() == pytest.approx(inside.mean() - outside.mean(), rel=1e-4, abs=1e-5)
+        assert (table["inside"][i].as_py(), table["outside"][i].as_py()) == (len(inside), len(outside))
         welch = ttest_ind(inside, outside, equal_var=False).statistic
         assert table["memorisation"][i].as_py() / table["error"][i].as_py() == pytest.approx(welch, rel=1e-3)
     summary = memory.memorise(inputs).summary["memory"]
@@ -131,11 +330,11 @@ def test_memorisation_and_its_error_are_welch_s(retrained: Callable[..., tuple[I
 def test_a_row_without_label_has_no_memorisation(tmp_path: Path) -> None:
     labels = np.arange(ROWS) % 3
     labels[4] = -1
-    inputs = inputs_of(Params(retrain=20, targets=3), train=split("train", labels, 2))
+    inputs = inputs_of(Params(retrain=30, targets=3), train=split("train", labels, 2))
     inputs = after(inputs, "plan", subsets.plan(inputs), tmp_path)
     assert not read_plan(tmp_path / "plan", ROWS).masks[:, 4].any()
-    details = {"models": np.arange(20), "margins": np.zeros((20, 3), np.float32), "right": np.ones((20, 3), bool)}
-    details["own"] = np.random.default_rng(0).normal(size=(20, ROWS)).astype(np.float32)
+    details = {"models": np.arange(30), "margins": np.zeros((30, 3), np.float32), "right": np.ones((30, 3), bool)}
+    details["own"] = np.random.default_rng(0).normal(size=(30, ROWS)).astype(np.float32)
     inputs = after(inputs, "retrain", Result(summary={}, details=details), tmp_path)
     table = memory.memorise(inputs).tables["train"]
     assert table["memorisation"][4].as_py() is None
@@ -191,7 +390,7 @@ def test_what_cannot_be_done_is_said() -> None:
     nothing = fit.fit(inputs_of(Params()))
     assert "set how many" in nothing.summary["unavailable"]
     assert "set how many" in run_context(nothing.summary).unavailable
-    with pytest.raises(UserError, match="at least 20"):
+    with pytest.raises(UserError, match="at least 30"):
         subsets.plan(inputs_of(Params(retrain=5)))
     hidden = replace(split("train", np.arange(9) % 3, 2), features=None)
     assert "penultimate" in value.value(inputs_of(Params(shapley=3), train=hidden)).summary["no_values"]
@@ -203,6 +402,20 @@ def test_the_panel_tells_methods_and_values(retrained: Callable[..., tuple[Input
     inputs, _ = retrained(Params(retrain=60, targets=5, shapley=10))
     summary = fit.fit(inputs).summary | memory.memorise(inputs).summary | value.value(inputs).summary
     context = run_context(summary)
-    assert [row.title for row in context.methods][-1] in {"Datamodel", "Subsampled influence"}
+    assert context.methods[0].title == "Datamodel"
+    assert [row.reason for row in context.methods[-2:]] == [summary["no_gradients"]] * 2
+    assert context.methods[0].check is not None
+    assert context.methods[0].check.slope.n == 6 * 5
+    assert "12 of the networks only judge" in context.sentences[0]
     assert any("memorised" in sentence for sentence in context.sentences)
     assert any("Data Shapley over 10 orders" in sentence for sentence in context.sentences)
+
+
+def test_removals_stand_on_the_run_s_page(retrained: Callable[..., tuple[Inputs, np.ndarray]], tmp_path: Path) -> None:
+    inputs, result, _ = proven(retrained, tmp_path)
+    summary = DatamodelsSummary.model_validate_json((inputs.earlier["fit"] / "summary.json").read_text())
+    context = run_context(summary.model_dump(mode="json") | result.summary)
+    assert [row.title.split()[-1] for row in context.removals] == ["helpful", "similar", "class"]
+    low, high = context.removal_scale
+    assert all(low <= row.predicted <= high and low <= row.drop.high <= high for row in context.removals)
+    assert context.removal_check.correlation.n == 4
