@@ -25,7 +25,7 @@ AUDIT = AuditKind(
         StageSpec(
             "attribute",
             "Attribute to training images",
-            4,
+            5,
             "app.audits.influence.compute:attribute",
             needs=("plan", "retrain"),
         ),

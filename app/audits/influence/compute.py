@@ -11,8 +11,8 @@ from torch import Tensor
 from app.audits.base import Inputs, Result, Split
 from app.audits.influence.columns import ColumnEnds
 from app.audits.influence.kept import spectra_arrays
-from app.audits.influence.proof import choose_ridge
-from app.audits.influence.schema import STABLE, InfluenceSummary, MethodSummary, RidgePoint, Stability
+from app.audits.influence.ridge import ChosenRidge, choose_ridge
+from app.audits.influence.schema import STABLE, InfluenceSummary, MethodSummary, Stability
 from app.audits.influence.scores import Attributor, BlockScores, checkpoints
 from app.audits.influence.stability import StableTrak
 
@@ -30,14 +30,14 @@ def attribute(inputs: Inputs) -> Result:
     [m, 2], how many of the most helpful and of the most harmful two halves of the evidence agree on; and what
     `app.audits.influence.kept` says. Table `train`: one row per training image with each method's mean score over
     targets, over targets that the model gets right, and over those that it gets wrong, with half the width of the
-    latter's 95 % interval. Where networks were retrained, they choose the ridge of TRAK.
+    latter's 95 % interval. See `choose_ridge` for TRAK's ridge.
     """
     if inputs.train is None:
         return _nothing("The run names no training split; start it with the split that the model was trained on.")
     if len(inputs.train.manifest) < 2:
         return _nothing("The training split has a single image; there is nothing to compare it with.")
     found = Attributor(inputs, inputs.train, inputs.audited)
-    curve = choose_ridge(found)
+    ridge = choose_ridge(found)
     stable = StableTrak(found) if found.trained else None
     details: dict[str, NDArray[np.generic]] = {}
     columns: dict[str, NDArray[np.float32]] = {}
@@ -48,7 +48,7 @@ def attribute(inputs: Inputs) -> Result:
         columns |= {f"{method}.{name}": values for name, values in means.items()}
     if stable:
         details[f"{STABLE}.shared"] = stable.shared()
-    summary = _summary(found, inputs.train, curve, stable.summary() if stable else None)
+    summary = _summary(found, inputs.train, ridge, stable.summary() if stable else None)
     return Result(
         summary=summary.model_dump(mode="json"),
         details=details | spectra_arrays(found.trained, found.ridge),
@@ -111,7 +111,9 @@ def _wrong(split: Split) -> NDArray[np.bool_]:
     return found
 
 
-def _summary(found: Attributor, train: Split, curve: list[RidgePoint], stability: Stability | None) -> InfluenceSummary:
+def _summary(
+    found: Attributor, train: Split, ridge: ChosenRidge | None, stability: Stability | None
+) -> InfluenceSummary:
     methods = [MethodSummary(method=method) for method in found.methods]
     methods += [MethodSummary(method=method, reason=reason) for method, reason in found.reasons.items()]
     coverage = train.model.get("gradients.coverage")
@@ -122,7 +124,8 @@ def _summary(found: Attributor, train: Split, curve: list[RidgePoint], stability
         checkpoints=checkpoints(train),
         coverage=None if coverage is None else float(coverage[0]),
         ridge=found.ridge,
-        ridge_curve=curve,
+        ridge_by=ridge.by if ridge else "usual",
+        ridge_curve=ridge.curve if ridge else [],
         methods=methods,
         stability=stability,
     )

@@ -7,8 +7,19 @@ from pydantic import BaseModel, Field
 from app.audits.influence.page_ends import beaten, estimate, evidence, trust_scale
 from app.audits.influence.page_stability import stability_sentences
 from app.audits.influence.ranking import ranked
-from app.audits.influence.schema import METHODS, InfluenceSummary, MethodSummary, Removal
+from app.audits.influence.schema import METHODS, InfluenceSummary, MethodSummary, Removal, RidgeBy, RidgePoint
 from app.audits.pieces import Estimate
+
+_CHOSEN: dict[RidgeBy, str] = {
+    "given": "as the audit asked for",
+    "usual": "the usual one for a single checkpoint",
+    "checkpoints": "the one under which checkpoints foretell one another best",
+    "retrained": "the best on one half of the retrained networks",
+}
+_MEASURED: dict[RidgeBy, str] = {
+    "checkpoints": "Correlation with a checkpoint that was left out",
+    "retrained": "Linear datamodelling score on the choosing half",
+}
 
 
 class MethodRow(BaseModel):
@@ -33,6 +44,8 @@ class RunInfluence(BaseModel):
     ceiling: float | None = Field(description="The score that a perfect attribution would get.")
     random_removal: Estimate | None = Field(description="Share that flips without as many random images.")
     proof: str = Field(description="What the scores were measured on, or that nothing was retrained.")
+    ridges: list[RidgePoint] = Field(description="What was tried as TRAK's ridge; empty where nothing was compared.")
+    ridges_by: str = Field(description="What the tried ridges were compared by.")
 
 
 def run_context(summary: InfluenceSummary) -> RunInfluence:
@@ -46,6 +59,8 @@ def run_context(summary: InfluenceSummary) -> RunInfluence:
         ceiling=summary.proof.ceiling if summary.proof else None,
         random_removal=_flips(summary.random_removal),
         proof=_proof(summary),
+        ridges=summary.ridge_curve,
+        ridges_by=_MEASURED.get(summary.ridge_by, ""),
     )
 
 
@@ -71,7 +86,8 @@ def _sentences(summary: InfluenceSummary) -> list[str]:
     if summary.checkpoints and summary.ridge is not None:
         points = "one checkpoint" if summary.checkpoints == 1 else f"{summary.checkpoints} checkpoints"
         share = f"{100 * summary.coverage:.1f} % of the weights" if summary.coverage is not None else "the weights"
-        found.append(f"Gradients were taken at {points}, of {share}; ridge {summary.ridge:g} × the mean eigenvalue.")
+        found.append(f"Gradients were taken at {points}, of {share}.")
+        found.append(f"TRAK's ridge is {summary.ridge:.2g} × the mean eigenvalue, {_CHOSEN[summary.ridge_by]}.")
     return found
 
 

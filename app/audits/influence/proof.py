@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.audits.base import Inputs, Result
-from app.audits.influence.schema import InfluenceSummary, MethodSummary, Params, Proof, RidgePoint
+from app.audits.influence.schema import InfluenceSummary, MethodSummary, Params, Proof
 from app.audits.influence.scores import Attributor
 from app.audits.retraining import by_subset, read_retrained, whole_subsets
 from app.numerics.attribution.lds import LinearDatamodellingScore, linear_datamodelling_score, rank_correlation
 
-RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 LEAST_TO_CHOOSE = 16
 """Halves from which on half of them choose TRAK's ridge."""
 LEAST = 3
@@ -38,22 +37,6 @@ class Truth(NamedTuple):
         return Truth(self.masks[chosen], self.margins[:, chosen], self.targets, self.halves[chosen])
 
 
-def choose_ridge(found: Attributor) -> list[RidgePoint]:
-    """Set TRAK's ridge to the best on the first half of the subsets; return the curve, empty where none is chosen."""
-    params: Params = found.inputs.params
-    truth = read_truth(found.inputs)
-    if found.ridge is None or params.ridge is not None or truth is None or len(truth.masks) < LEAST_TO_CHOOSE:
-        return []
-    first, curve = truth.part(slice(0, len(truth.masks) // 2)), []
-    for done, ridge in enumerate(RIDGES):
-        found.inputs.progress(0.2 * done / len(RIDGES), f"Choosing the ridge: {ridge:g}")
-        found.ridge = ridge
-        predicted = first.masks.float() @ found.methods["trak"](truth.targets)
-        curve.append(RidgePoint(ridge=ridge, lds=float(rank_correlation(predicted, first.margins.mean(dim=0)).mean())))
-    found.ridge = max(curve, key=lambda point: point.lds).ridge
-    return curve
-
-
 def prove(inputs: Inputs) -> Result:
     """Fill in the methods' scores.
 
@@ -65,7 +48,7 @@ def prove(inputs: Inputs) -> Result:
     truth = read_truth(inputs)
     if truth is None or inputs.train is None or before.unavailable:
         return Result(summary={"methods": [m.model_dump(mode="json") for m in before.methods]})
-    if before.ridge_curve:
+    if before.ridge_by == "retrained":
         truth = truth.part(slice(len(truth.masks) // 2, None))
     found = Attributor(inputs, inputs.train, inputs.audited)
     found.ridge = before.ridge

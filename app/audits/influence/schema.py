@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field
 from app.audits.pieces import MethodText
 
 Method = Literal["trak", "tracin", "knn_shapley", "similarity"]
+RidgeBy = Literal["given", "usual", "checkpoints", "retrained"]
+"""Who chose TRAK's ridge."""
 BASELINE: Method = "similarity"
 RANDOM = "random"
 """Stands beside the methods where images are removed."""
@@ -32,7 +34,7 @@ class Params(BaseModel):
         None,
         gt=0,
         le=100,
-        description="Damping of TRAK, times the mean eigenvalue; empty: 3, or the best on retrained halves.",
+        description="Damping of TRAK, times the mean eigenvalue; empty: chosen by retrained halves or checkpoints.",
     )
     neighbours: int = Field(10, ge=1, le=200, description="Neighbours of KNN-Shapley.")
     top: int = Field(50, ge=5, le=200, description="Training images kept at each end for every audited image.")
@@ -66,10 +68,14 @@ class Removal(BaseModel):
 
 
 class RidgePoint(BaseModel):
-    """A ridge that was tried, and TRAK's linear datamodelling score with it on the choosing half of the subsets."""
+    """A ridge that was tried, and how good it was.
+
+    `value`: TRAK's linear datamodelling score on the choosing half of the subsets, or the correlation with the scores
+    of a checkpoint that was left out.
+    """
 
     ridge: float
-    lds: float
+    value: float
 
 
 class Proof(BaseModel):
@@ -155,6 +161,7 @@ class InfluenceSummary(BaseModel):
     checkpoints: int = 0
     coverage: float | None = Field(None, description="Share of the parameters that gradients speak of.")
     ridge: float | None = None
+    ridge_by: RidgeBy = "usual"
     ridge_curve: list[RidgePoint] = Field(default_factory=list, description="Empty where it was not chosen here.")
     methods: list[MethodSummary] = Field(default_factory=list)
     stability: Stability | None = Field(None, description="Of TRAK; none where there are no gradients.")

@@ -54,18 +54,17 @@ class Attributor:
             except CannotAttribute as error:
                 self.reasons[method] = str(error)
 
+    def points(self, places: NDArray[np.int64]) -> list[Checkpoint]:
+        """What TRAK needs of each checkpoint for some places of the audited split."""
+        targets = [rows(self.targets, c).take(places).rows() for c in range(len(self.trained))]
+        return [point._replace(targets=own) for point, own in zip(self.trained, targets, strict=True)]
+
     def _trak(self) -> BlockScores:
-        trained, self.ridge = checkpoints_of(self.inputs, self.train)
-        self.trained = trained
-        targets = [rows(self.targets, c) for c in range(len(trained))]
+        self.trained, self.ridge = checkpoints_of(self.inputs, self.train)
 
         def scores(places: NDArray[np.int64]) -> Tensor:
-            points = [
-                point._replace(targets=QuantisedRows(own.codes[places], own.scales[places]).rows())
-                for point, own in zip(trained, targets, strict=True)
-            ]
             assert self.ridge is not None
-            return trak_scores(points, self.ridge)
+            return trak_scores(self.points(places), self.ridge)
 
         return scores
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 _LEVELS = 127
@@ -19,6 +21,10 @@ class QuantisedRows(NamedTuple):
     def rows(self, start: int = 0, stop: int | None = None) -> Tensor:
         """Return rows [start, stop) as float32."""
         return self.codes[start:stop].float() * self.scales[start:stop, None]
+
+    def take(self, places: NDArray[np.int64]) -> QuantisedRows:
+        """Return the rows at these places, int64 [m]."""
+        return QuantisedRows(self.codes[places], self.scales[places])
 
     def dot(self, queries: Tensor) -> Tensor:
         """Inner products float32 [n, m] with queries float32 [m, k].

@@ -14,11 +14,14 @@ from scipy.stats import binomtest, spearmanr
 
 from app.audits.base import Inputs, Result, Split
 from app.audits.influence import proof, removal, subsets
+from app.audits.influence.ridge import choose_ridge
 from app.audits.influence.schema import Params
 from app.audits.influence.scores import Attributor
 from app.audits.retraining import Retrained, RetrainPlan, StoredPlan, by_subset, random_subsets, sample_targets
 from app.errors import UserError
+from app.numerics.attribution.agreed_ridge import agreed_ridge
 from app.numerics.attribution.quantised import quantise
+from app.numerics.attribution.ridge import DEFAULT_RIDGE
 
 from .planted_inputs import after
 
@@ -151,11 +154,13 @@ def test_the_ridge_is_chosen_by_retraining_and_judged_by_other_halves(tmp_path: 
     inputs = after(inputs, "retrain", Result(summary={}, details=details), tmp_path)
     assert inputs.train is not None
     found = Attributor(inputs, inputs.train, inputs.audited)
-    curve = proof.choose_ridge(found)
-    assert found.ridge in {3.0, 10.0, 30.0}
-    assert max(curve, key=lambda point: point.lds).ridge == found.ridge
-    summary = {"methods": [{"method": m} for m in found.methods], "ridge": found.ridge}
-    summary["ridge_curve"] = [point.model_dump() for point in curve]
+    chosen = choose_ridge(found)
+    assert chosen is not None
+    assert chosen.by == "retrained"
+    assert found.ridge is not None
+    assert 4 < found.ridge < 40
+    assert max(chosen.curve, key=lambda point: point.value).ridge == found.ridge
+    summary = {"methods": [{"method": m} for m in found.methods], "ridge": found.ridge, "ridge_by": chosen.by}
     inputs = after(inputs, "attribute", Result(summary=summary), tmp_path)
     result = proof.prove(inputs)
     assert result.summary["proof"]["subsets"] == 30
@@ -167,6 +172,31 @@ def test_the_ridge_is_chosen_by_retraining_and_judged_by_other_halves(tmp_path: 
     assert trak["low"] < trak["lds"] < trak["high"]
     assert trak["lds"] > 0.6
     json.dumps(result.summary)
+
+
+@pytest.mark.parametrize(("count", "asked", "by"), [(1, None, "usual"), (3, None, "checkpoints"), (3, 7.0, "given")])
+def test_without_retraining_checkpoints_choose_the_ridge(count: int, asked: float | None, by: str) -> None:
+    rng, model = np.random.default_rng(0), []
+    common = rng.normal(size=(100, 40)) * np.linspace(3, 0.3, 40)
+    for rows in (slice(0, 60), slice(60, 100)):
+        found: dict[str, np.ndarray] = {}
+        for c in range(count):
+            codes, scales = quantise(torch.from_numpy(common[rows] + rng.normal(size=common[rows].shape)).float())
+            found |= {f"gradients.codes-{c}": codes.numpy(), f"gradients.scales-{c}": scales.numpy()}
+            found[f"gradients.doubt-{c}"] = np.full(len(codes), 0.5, np.float32)
+        model.append(found)
+    train, test = split("train", np.arange(60) % 3, 0), split("test", np.arange(40) % 3, 1)
+    params = Params(features=64, top=5, ridge=asked)
+    inputs = inputs_of(params, replace(train, model=model[0]), replace(test, model=model[1]))
+    attributor = Attributor(inputs, replace(train, model=model[0]), replace(test, model=model[1]))
+    chosen = choose_ridge(attributor)
+    assert chosen is not None
+    assert chosen.by == by
+    if by == "checkpoints":
+        assert attributor.ridge == pytest.approx(agreed_ridge(attributor.points(np.arange(40))).ridge)
+        assert len(chosen.curve) == 11
+    else:
+        assert (attributor.ridge, chosen.curve) == (asked or DEFAULT_RIDGE, [])
 
 
 def test_too_few_training_images_are_said() -> None:
