@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,6 +16,8 @@ from app.numerics.attribution.weights import Weight, weights
 
 DAMPING = 0.1
 """λ, times the mean curvature of a weight."""
+PROBES = 2
+"""Probes of each row for covariances, and as many for the values."""
 WIDEST = 4608
 """Longest side of a weight whose covariances are decomposed; an eigh of it takes about 170 MB and a minute."""
 
@@ -54,14 +56,14 @@ def estimate_curvature(network: TappedNetwork, batches: Batches, seed: int) -> l
     Source: George et al. 2018, arXiv 1806.03884 (EK-FAC).
     """
     covariance = CovarianceSum(network.taps)
-    for rows, inputs in batches():
-        covariance.add(_probed(network, inputs, row_signs(rows, seed, "covariance")))
+    for found in _probed(network, batches, seed, "covariance"):
+        covariance.add(found)
     bases, count = covariance.bases(), 0
     moments: list[Tensor] = []
-    for rows, inputs in batches():
-        part = rotated_moments(network.taps, _probed(network, inputs, row_signs(rows, seed, "values")), bases)
+    for found in _probed(network, batches, seed, "values"):
+        part = rotated_moments(network.taps, found, bases)
         moments = [a + b for a, b in zip(moments, part, strict=True)] if moments else part
-        count += len(rows)
+        count += len(found[0].gradients)
     return joined(bases, moments, count)
 
 
@@ -162,8 +164,11 @@ def sum_of(parts: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(parts)).sum(dim=0)
 
 
-def _probed(network: TappedNetwork, inputs: Inputs, signs: Callable[[Tensor], Tensor]) -> list[Factors]:
-    return network.factors(inputs, lambda logits: curvature_probe(logits, signs(logits)))[1]
+def _probed(network: TappedNetwork, batches: Batches, seed: int, name: str) -> Iterator[list[Factors]]:
+    for rows, inputs in batches():
+        for draw in range(PROBES):
+            signs = row_signs(rows, seed, f"{name}-{draw}")
+            yield network.factors(inputs, lambda logits, signs=signs: curvature_probe(logits, signs(logits)))[1]
 
 
 def _moments(weight: Weight, factors: Sequence[Factors]) -> tuple[Tensor, Tensor] | None:

@@ -17,7 +17,8 @@ def curvature_probe(logits: Tensor, sign: Tensor) -> Tensor:
     Over random signs ε the second moment of that gradient is the Fisher matrix, as it is over labels sampled from the
     model's prediction. But a confident model samples almost only its own prediction, and the few other labels carry
     all of the curvature: the estimate from signs varies far less. On scikit-learn's digits (MLP, 1,200 rows) EK-FAC
-    scores from one sampled label a row had LDS .537 to .553, from signs .574 to .587, from all labels .589.
+    scores from one sampled label a row had LDS .537 to .553, from one draw of signs .580 to .588, from two .584 to
+    .588, from all labels .589.
 
     Args:
         logits: float [n, C].
