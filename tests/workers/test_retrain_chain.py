@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,14 +19,17 @@ from safetensors.torch import load, save
 from scipy.stats import spearmanr
 from torch import nn
 
+from app.audits.influence.page_files import run_files
 from app.audits.retraining import read_plan
 from app.loaders.models.layers import build_layers
+from app.services.array_file import npz_pieces
 from app.store.images import DatasetImages
 from app.store.models import AuditRun, Dataset, ModelVersion
 from app.store.places import get_artifacts, get_blobs
 from app.store.repositories import jobs
 from app.store.repositories.jobs import Job
 from app.store.session import reading, transaction
+from app.web.reader import LiveReader
 from tests.workers import build
 from tests.workers.home import fresh_home
 from workers import warm
@@ -125,6 +129,29 @@ def test_removals_count_predictions(run: AuditRun) -> None:
         for j in range(2):
             first = 3 * (1 + j * 5 + place)
             np.testing.assert_array_equal(got[j], margins[first : first + 3, j])
+
+
+def test_scores_can_be_recomputed_from_the_file_that_the_run_hands_out(run: AuditRun) -> None:
+    """By the lines that its README gives, and nothing else of ours."""
+    with reading() as session:
+        reader = LiveReader(session, session.get_one(AuditRun, run.id))
+        manifest = get_artifacts().local(reader.dataset.artifact_key) / "manifest.parquet"
+        proof = next(one for one in run_files(reader) if one.name == "influence-proof.npz")
+        file = np.load(io.BytesIO(b"".join(npz_pieces(proof, manifest))), allow_pickle=False)
+    seen = np.unpackbits(file["masks"], axis=1, count=len(file["train_rows"]))[file["judged"]]
+    truth = file["margins"].mean(axis=0)[file["judged"]]
+    assert (seen.shape, truth.shape) == ((5, 18), (5, 12))
+    for method in run.summary["influence"]["methods"]:
+        said = seen @ file[f"scores.{method['method']}"]
+        found = [spearmanr(said[:, j], truth[:, j]).statistic for j in range(12)]
+        np.testing.assert_allclose(file[f"lds.{method['method']}"], np.nan_to_num(found), atol=0.11)
+        assert np.mean(np.nan_to_num(found)) == pytest.approx(method["lds"], abs=0.02), "ties of float sums"
+    np.testing.assert_array_equal(file["removal.trak"], np.load(folder(run, "flip") / "trak.margins.npy"))
+    removed = np.unpackbits(file["removal.masks"], axis=1, count=18)
+    assert removed.sum(axis=1).tolist() == [18] + [15] * 10
+    ids = json.loads(file["target_ids.json"])
+    assert len(ids) == 12
+    assert all(name.startswith("val/") for name in ids)
 
 
 def test_progress_counts_models(run: AuditRun) -> None:
