@@ -19,6 +19,8 @@ from app.store.repositories.subjects import Audited
 from app.store.session import reading
 from workers.device import device_class
 
+Role = Literal["audited", "train"]
+ROLES: tuple[Role, ...] = ("audited", "train")
 Embeddings = Literal["encoder", "given", "penultimate", "none"]
 
 
@@ -72,7 +74,9 @@ class RunPlan:
             f"{kind.name}:{stage.name}": stage.title
             for kind in self.kinds
             for stage in kind.model_stages
-            if self.spec.format in stage.formats and (not stage.switch or self.kind_params(kind)[stage.switch])
+            if self.spec.format in stage.formats
+            and (not stage.switch or self.kind_params(kind)[stage.switch])
+            and (stage.fit is None or self.range("train") is not None)
         }
 
     def kind_params(self, kind: AuditKind) -> dict[str, Any]:
@@ -140,7 +144,8 @@ class RunPlan:
         """
         whole = stage == "predict" and self.spec.format == "predictions"
         found: list[list[int]] = []
-        for rows in dict.fromkeys((self.range("audited"), self.range("train"))):
+        roles = model_stage_roles(stage) if ":" in stage else ROLES
+        for rows in dict.fromkeys(self.range(role) for role in roles):
             if rows is not None:
                 size = rows[1] - rows[0] if whole else self.shard_rows
                 found += [[start, min(start + size, rows[1])] for start in range(*rows, max(size, 1))]
@@ -166,6 +171,16 @@ def model_stage(line: str) -> tuple[str, ModelStageSpec]:
     """The kind's name and the stage that a line "<kind>:<stage>" speaks of."""
     kind, _, name = line.partition(":")
     return kind, next(stage for stage in kind_named(kind).model_stages if stage.name == name)
+
+
+def model_stage_roles(line: str) -> tuple[Role, ...]:
+    """The splits over which a kind's work on the network runs; on pixels it is the audited one."""
+    return ("audited",) if model_stage(line)[1].reads == "pixels" else ROLES
+
+
+def fit_line(line: str) -> str:
+    """The line of progress of what a kind's work on the network ("<kind>:<stage>") fits first."""
+    return f"{line}:fit"
 
 
 def load_run(run_id: int) -> RunPlan:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from app.audits.pixels import LIST
 from app.services import keys
 from app.store.artifacts import artifact_key
 from app.store.places import get_artifacts
-from workers.run_plan import RunPlan, load_run
+from workers.run_plan import RunPlan, load_run, model_stage_roles
 from workers.stages.assemble import Ranges, Role
 from workers.work import Work
 
@@ -21,7 +22,7 @@ def run(work: Work) -> dict[str, Any]:
     found: dict[str, Any] = {}
     roles: tuple[Role, ...] = ("audited", "train")
     for role in roles:
-        if rows := plan.range(role):
+        if (rows := plan.range(role)) and role in model_stage_roles(work.args["name"]):
             found[role] = _split(work, plan, rows)
     return found
 
@@ -45,6 +46,10 @@ def _titles(name: str, base: dict[str, Any], shards: Ranges) -> list[str]:
 
 
 def _join(target: Path, name: str, base: dict[str, Any], shards: Ranges, rows: tuple[int, int]) -> None:
+    if target.name.startswith(LIST):
+        parts = [get_artifacts().local(keys.shard_key(name, base, *shard)) / target.name for shard in shards]
+        np.save(target, np.concatenate([np.load(part) for part in parts]))
+        return
     out: np.ndarray | None = None
     for start, stop in shards:
         path = get_artifacts().local(keys.shard_key(name, base, start, stop)) / target.name

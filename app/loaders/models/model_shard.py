@@ -59,16 +59,21 @@ def run_shard(payload: dict[str, Any], progress: Callable[[dict[str, Any]], None
     request = ModelShardRequest.model_validate(payload)
     began = time.monotonic()
     shard = _shard(request, progress)
-    module, _, name = request.function.partition(":")
     try:
-        arrays: dict[str, NDArray[Any]] = getattr(importlib.import_module(module), name)(shard)
+        described = call_and_save(request.function, shard, request.output)
     except FloatingPointError as error:
         raise UserError(f"{error} The checkpoint may have diverged; leave it out.") from error
-    request.output.mkdir(parents=True, exist_ok=True)
-    for title, array in arrays.items():
-        np.save(request.output / f"{title}.npy", array, allow_pickle=False)
-    described = {title: [list(array.shape), str(array.dtype)] for title, array in arrays.items()}
     return {"arrays": described, "seconds": time.monotonic() - began}
+
+
+def call_and_save(function: str, shard: Any, output: Path) -> dict[str, Any]:
+    """Call "package.module:callable" and write its arrays as <name>.npy; return name → [shape, dtype]."""
+    module, _, name = function.partition(":")
+    arrays: dict[str, NDArray[Any]] = getattr(importlib.import_module(module), name)(shard)
+    output.mkdir(parents=True, exist_ok=True)
+    for title, array in arrays.items():
+        np.save(output / f"{title}.npy", array, allow_pickle=False)
+    return {title: [list(array.shape), str(array.dtype)] for title, array in arrays.items()}
 
 
 def _shard(request: ModelShardRequest, progress: Callable[[dict[str, Any]], None]) -> ModelShard:

@@ -34,6 +34,10 @@ class PackedImages:
         """These images, without those after the first `count`."""
         return PackedImages(self._paths, self._rows[:count])
 
+    def chosen(self, rows: NDArray[np.int64]) -> PackedImages:
+        """These images in this order."""
+        return PackedImages(self._paths, self._rows[rows])
+
     def file(self, row: int) -> bytes:
         """The bytes of one image file."""
         pack, offset, length = self._rows[row]

@@ -1,0 +1,60 @@
+"""Kept pictures: one image in every cell, and pairs of clean and corrupted."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from app.audits.base import RunReader
+from app.audits.corruptions.page_words import kind_name
+from app.audits.corruptions.schema import CorruptionsSummary
+
+STAGE = "summarise"
+
+
+class Shown(BaseModel):
+    """A kept picture."""
+
+    src: str
+    alt: str
+    text: str = Field(description="Line below it: the severity, or what it is taken for.")
+    wrong: bool | None = Field(description="Whether the model is wrong on it.")
+
+
+class GalleryRow(BaseModel):
+    """One image, clean and at each severity of a kind."""
+
+    name: str
+    pictures: list[Shown]
+
+
+def picture_numbers(reader: RunReader) -> dict[tuple[int, int], int]:
+    """The number of each kept picture by position and column; column 0 is the clean image."""
+    places = reader.array("corruptions", STAGE, "pictures.of").tolist()
+    return {(position, column): number for number, (position, column) in enumerate(places)}
+
+
+def gallery(summary: CorruptionsSummary, reader: RunReader) -> list[GalleryRow]:
+    """One image in every cell: the first of the draw that is right when clean, if there is one."""
+    numbers = picture_numbers(reader)
+    outcome = reader.array("corruptions", STAGE, "outcome")
+    places = {int(position): i for i, position in enumerate(reader.array("corruptions", STAGE, "positions"))}
+    columns = outcome.shape[1]
+    whole = [p for p in {p for p, _ in numbers} if p in places and all((p, c) in numbers for c in range(columns))]
+    if not whole:
+        return []
+    chosen = min(whole, key=lambda position: (-int(outcome[places[position], 0]), position))
+    found, column = [], 1
+    for row in summary.kinds:
+        pictures = [_shown(reader, numbers[chosen, 0], "clean", int(outcome[places[chosen], 0]))]
+        for severity in summary.severities:
+            right = int(outcome[places[chosen], column])
+            pictures.append(_shown(reader, numbers[chosen, column], f"severity {severity}", right))
+            column += 1
+        found.append(GalleryRow(name=kind_name(row.kind), pictures=pictures))
+    return found
+
+
+def _shown(reader: RunReader, number: int, text: str, right: int) -> Shown:
+    word = "right" if right else "wrong"
+    src = reader.kept_picture("corruptions", STAGE, number)
+    return Shown(src=src, alt=f"{text}: the model is {word}", text=text, wrong=not right)

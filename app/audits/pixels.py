@@ -1,0 +1,49 @@
+"""Work on the network with the pixels that it is given. Imports no torch.
+
+A `ModelStageSpec` that reads pixels names a function `(PixelShard) -> {name: array [rows, …]}`. An array whose name
+starts with `list.` has as many entries as it likes; those of the shards follow one another. Pictures that a stage keeps
+for pages are its details `pictures.bytes`, uint8, WebP files laid end to end, and `pictures.ends`, int64 [m].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+LIST = "list."
+PICTURES, ENDS = "pictures.bytes", "pictures.ends"
+ALL_FORMATS = ("safetensors", "export", "torchscript", "onnx")
+"""Formats of models that can predict."""
+
+
+@dataclass(frozen=True)
+class PixelBatch:
+    """Some rows as the network sees them, before normalisation."""
+
+    places: np.ndarray
+    """int64 [b], within the shard."""
+    pictures: Any
+    """torch uint8 [b, 3, height, width], red, green, blue, on the device; grey networks get three equal channels."""
+
+
+@dataclass(frozen=True)
+class PixelShard:
+    """What the function of a stage that reads pixels gets, in the sandboxed child."""
+
+    classify: Callable[[Any], Any]
+    """Pictures as in `PixelBatch` → logits, torch float32 [b, C] on the CPU; those of the last checkpoint."""
+    pictures: Callable[[Sequence[int]], Iterator[PixelBatch]]
+    """Pictures at these places of the shard, in order and in batches; those that cannot be read are left out."""
+    labels: np.ndarray
+    """int64 [rows], in the model's numbering; −1 where unknown."""
+    start: int
+    """Data set row of the first row."""
+    split: tuple[int, int]
+    """Data set rows [start, stop) of the audited split."""
+    params: Mapping[str, Any]
+    seed: int
+    progress: Callable[[float], None]
+    """`progress(share_done)`."""
