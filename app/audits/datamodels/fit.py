@@ -26,7 +26,8 @@ def fit(inputs: Inputs) -> Result:
 
     Details: `targets` int64 [m] (places in the audited split), `actual` float32 [S, m], the mean output of the networks
     on each subset that judges. For `plain` and `weighted`: the weights of target j are `<method>.weights` float32 on
-    the rows `<method>.places` int32 (of the training split) from `<method>.starts`[j] int64 to [j + 1],
+    the rows `<method>.places` int32 (of the training split) from `<method>.starts`[j] int64 to [j + 1];
+    `<method>.rest` float32 [m, classes] are sums of those that are not kept (only small ones, of many training images),
     `<method>.intercepts` [m], and `<method>.predicted` float32 [S, m]. For every method with lists: `<method>.rows`
     int32 [m, 2·top], most helpful first, most harmful last, and `<method>.scores` float32, the same shape.
 
@@ -56,7 +57,9 @@ def _gathered(
     inputs: Inputs, methods: Methods, networks: Networks, targets: NDArray[np.int64], wrong: NDArray[np.bool_]
 ) -> Kept:
     rows = networks.masks.shape[1]
-    size, kept = block_size(rows), {name: Gathered(name, rows, inputs.params.top) for name in methods.names}
+    assert inputs.train is not None
+    labels = torch.from_numpy(inputs.train.manifest["label"].to_numpy().astype(np.int64))
+    size, kept = block_size(rows), {name: Gathered(name, labels, inputs.params.top) for name in methods.names}
     for start in range(0, len(targets), size):
         inputs.progress(0.9 * start / len(targets), f"Fitting {len(networks.masks):,} networks' outputs")
         columns = slice(start, start + size)

@@ -14,12 +14,20 @@ from app.numerics.attribution.sparse_weights import SparseCollector
 Arrays = dict[str, NDArray[np.generic]]
 
 
-class Gathered:
-    """One method's two ends for each target, its predictions for the networks that judge, and its weights."""
+MOST_WEIGHTS = 4096
+"""Weights kept of each target; of the others, the smallest, only the sum over each class."""
 
-    def __init__(self, method: Fitted, rows: int, top: int) -> None:
-        self.method, self._top = method, min(top, max(rows // 2, 1))
-        self._weights, self._sums = SparseCollector(), torch.zeros(2, 2, rows, dtype=torch.float64)
+
+class Gathered:
+    """One method's two ends for each target, its predictions for the networks that judge, and its weights.
+
+    `labels` int64 [N] are those of the training rows, −1 where unknown.
+    """
+
+    def __init__(self, method: Fitted, labels: Tensor, top: int) -> None:
+        rows = len(labels)
+        self.method, self._labels, self._top = method, labels, min(top, max(rows // 2, 1))
+        self._weights, self._sums = SparseCollector(MOST_WEIGHTS), torch.zeros(2, 2, rows, dtype=torch.float64)
         self._columns: dict[str, list[Tensor]] = {}
 
     @property
@@ -35,7 +43,7 @@ class Gathered:
         if scored.intercepts is not None and scored.fit is not None:
             found["predicted"] += scored.intercepts
             found |= {"intercepts": scored.intercepts, "fit": scored.fit, **_facts(scored)}
-            self._weights.add(scored.scores)
+            found["rest"] = self._by_class(self._weights.add(scored.scores))
             for place, chosen in enumerate((torch.ones_like(wrong), wrong)):
                 some = scored.scores[:, chosen].double()
                 self._sums[place] += torch.stack([some.sum(dim=1), some.square().sum(dim=1)])
@@ -53,8 +61,14 @@ class Gathered:
             found |= {"rows": self.joined("rows").int().numpy(), "scores": self.joined("scores").float().numpy()}
         if self.linear:
             found |= dict(zip(("starts", "places", "weights"), self._weights.weights(), strict=True))
-            found |= {name: self.joined(name).numpy() for name in ("intercepts", "predicted")}
+            found |= {name: self.joined(name).numpy() for name in ("intercepts", "predicted", "rest")}
         return {f"{self.method}.{name}": values for name, values in found.items()}
+
+    def _by_class(self, small: Tensor) -> Tensor:
+        """Sums over each class of the weights that are not kept, [b, classes]; unlabelled rows have no weight."""
+        known = self._labels.clamp(min=0)
+        found = torch.zeros(int(known.max()) + 1, small.shape[1])
+        return found.index_add_(0, known, small).T.contiguous()
 
     def means(self, targets: int, wrong: int) -> Arrays:
         """Mean weight of each training row over all targets and over the model's mistakes, and standard errors."""

@@ -18,10 +18,23 @@ NOTE = (
 )
 
 
-def all_ends(found: Sequence[Ends], summary: DatamodelsSummary) -> AllEnds:
-    """Return methods' ends on one scale of trust."""
+BEHIND = (
+    "Positive: networks that saw the training image are surer of the true class than those that did not; negative: "
+    "less sure."
+)
+FELT = "Positive: with this training image networks are surer of the audited image’s true class; negative: less sure."
+
+
+def all_ends(found: Sequence[Ends], summary: DatamodelsSummary, direction: str = BEHIND) -> AllEnds:
+    """Return methods' ends on one scale of trust; `direction` says what the sign of a score means."""
     note = NOTE.format(held=summary.held_out, repeats=summary.repeats)
-    return AllEnds(methods=list(found), scale=trust_scale(summary), ceiling=summary.ceiling, note=note)
+    return AllEnds(
+        methods=list(found),
+        scale=trust_scale(summary),
+        ceiling=summary.ceiling,
+        direction=direction,
+        note=note,
+    )
 
 
 def ends(method: FitSummary, summary: DatamodelsSummary, helpful: list[Thumb], harmful: list[Thumb]) -> Ends:

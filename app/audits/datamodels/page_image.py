@@ -55,8 +55,8 @@ def _facts(column: int, summary: DatamodelsSummary, reader: RunReader) -> list[s
     row = reader.table(KIND, "fit", "targets").slice(column, 1).to_pylist()[0]
     name = summary.best
     weights, fewest = row[f"{name}.weights"], row[f"{name}.support"]
-    found = [
-        f"{weights:,} of {summary.train_rows:,} training images have a weight.",
+    found = [] if name != "plain" else [f"{weights:,} of {summary.train_rows:,} training images have a weight."]
+    found += [
         f"Of what {summary.held_out:,} held-out parts of the training data changed in it, {_share(row[f'{name}.r2'])}.",
     ]
     if fewest:

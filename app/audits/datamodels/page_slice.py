@@ -6,9 +6,9 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader
-from app.audits.datamodels.kept import KeptDatamodel, Mean
+from app.audits.datamodels.kept import Group, KeptDatamodel, Mean
 from app.audits.datamodels.page_ends import all_ends, computed, ends, thumbs
-from app.audits.datamodels.page_what_if import COUNTS, AllWhatIf, Group, groups_of, what_if
+from app.audits.datamodels.page_what_if import COUNTS, AllWhatIf, Asked, groups_of, what_if
 from app.audits.datamodels.read import read_model, read_train
 from app.audits.datamodels.schema import LINEAR, DatamodelsSummary, FitSummary
 from app.audits.influence.page_ends import AllEnds, Ends
@@ -38,7 +38,7 @@ def slice_panel(finding_id: int, summary: DatamodelsSummary, reader: RunReader) 
     return [Panel("datamodels-slice", title, "datamodels/slice.html", context, 62)]
 
 
-def behind_slices(row: int, model: KeptDatamodel, summary: DatamodelsSummary, reader: RunReader) -> list[Group]:
+def behind_slices(row: int, model: KeptDatamodel, summary: DatamodelsSummary, reader: RunReader) -> list[Asked]:
     """For each slice that an image is in, the images that the slice leans on most, without the image's own say."""
     found = reader.scores("row = ?", [row], limit=1, wide=True)
     keys = list(found[0].get("slices") or []) if found else []
@@ -48,7 +48,7 @@ def behind_slices(row: int, model: KeptDatamodel, summary: DatamodelsSummary, re
         columns, named = model.columns_of(np.array(others, np.int64)), reader.findings(SLICES, key=key)
         if len(columns) and named:
             title = f"Without the {COUNTS[1]} most helpful of “{named[0].title or key}”"
-            groups.append(Group(title, model.mean(columns).top(COUNTS[1])))
+            groups.append(Asked(title, Group(model.mean(columns).top(COUNTS[1]))))
     return groups
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from app.audits.base import Panel, RunReader
-from app.audits.datamodels.page_ends import SHOWN, all_ends, computed, ends
+from app.audits.datamodels.page_ends import FELT, SHOWN, all_ends, computed, ends
 from app.audits.datamodels.read import KIND, read_model, read_table
 from app.audits.datamodels.schema import LINEAR, METHODS, DatamodelsSummary, FitSummary
 from app.audits.influence.page_ends import Ends, signed
@@ -25,7 +25,7 @@ def train_panels(row: int, summary: DatamodelsSummary | None, reader: RunReader)
     if summary is None or place is None:
         return found
     methods = [m for m in computed(summary, LINEAR) if m.method in LINEAR]
-    context = all_ends([_felt(m, place, summary, reader) for m in methods], summary)
+    context = all_ends([_felt(m, place, summary, reader) for m in methods], summary, FELT)
     title = f"Whom it helps and hurts, of {summary.targets:,} images that networks were asked about"
     return [*found, Panel("datamodels-felt", title, "datamodels/felt.html", context, 32)]
 

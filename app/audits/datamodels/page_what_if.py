@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import BaseModel, Field
 
 from app.audits.base import RunReader
-from app.audits.datamodels.kept import Mean, Rows
+from app.audits.datamodels.kept import Group, Mean
 from app.audits.influence.page_ends import class_name, signed
 from app.audits.pieces import Estimate
 
@@ -20,11 +20,11 @@ COUNTS = (10, 50)
 CLASSES_SHOWN = 2
 
 
-class Group(NamedTuple):
+class Asked(NamedTuple):
     """Training images that a page asks about; `keep`: nothing else is kept."""
 
     title: str
-    rows: Rows
+    group: Group
     keep: bool = False
 
 
@@ -47,25 +47,30 @@ class AllWhatIf(BaseModel):
     note: str
 
 
-def what_if(mean: Mean, groups: Sequence[Group], about: str) -> AllWhatIf:
+def what_if(mean: Mean, asked: Sequence[Asked], about: str) -> AllWhatIf:
     """Predict each group's counterfactual; groups without an image are left out. `about` says what the n are."""
-    every = Group("All training images", np.zeros(0, np.int64))
-    rows = [_row(mean, group) for group in (every, *groups) if group is every or len(group.rows)]
+    every = Asked("All training images", Group(np.zeros(0, np.int64)))
+    rows = [_row(mean, one) for one in (every, *asked) if one is every or len(one.group.rows)]
     return AllWhatIf(rows=rows, scale=_scale(rows), note=_note(mean, about))
 
 
-def groups_of(mean: Mean, labels: np.ndarray, own: int | None, reader: RunReader) -> list[Group]:
+def groups_of(mean: Mean, labels: np.ndarray, own: int | None, reader: RunReader) -> list[Asked]:
     """The images that help and harm most, and whole classes: the own one, and those that weigh most."""
-    found = [Group(f"Without its {count} most helpful", mean.top(count)) for count in COUNTS]
-    found = [g for i, g in enumerate(found) if not i or len(g.rows) > len(found[i - 1].rows)]
-    found.append(Group(f"Without its {COUNTS[0]} most harmful", mean.bottom(COUNTS[0])))
-    weigh = np.bincount(labels[labels >= 0], mean.weights[labels >= 0], minlength=len(reader.classes))
-    others = [c for c in np.argsort(-np.abs(weigh), kind="stable").tolist() if c != own][:CLASSES_SHOWN]
-    for index in ([] if own is None or own < 0 else [own]) + others:
-        found.append(Group(f"Without any “{class_name(reader, index)}”", np.flatnonzero(labels == index)))
-    if own is not None and own >= 0:
-        found.append(Group(f"Only “{class_name(reader, own)}” kept", np.flatnonzero(labels == own), keep=True))
-    return found
+    few, many = (Group(mean.top(count)) for count in COUNTS)
+    found = [Asked(f"Without its {len(few.rows)} most helpful", few)]
+    if len(many.rows) > len(few.rows):
+        found.append(Asked(f"Without its {len(many.rows)} most helpful", many))
+    worst = Group(mean.bottom(COUNTS[0]))
+    found.append(Asked(f"Without its {len(worst.rows)} most harmful", worst))
+    others = [c for c in np.argsort(-np.abs(mean.by_class(labels)), kind="stable").tolist() if c != own]
+    mine = [] if own is None or own < 0 else [own]
+    for index in mine + others[:CLASSES_SHOWN]:
+        found.append(Asked(f"Without any “{class_name(reader, index)}”", _of_class(labels, index)))
+    return found + [Asked(f"Only “{class_name(reader, c)}” kept", _of_class(labels, c), keep=True) for c in mine]
+
+
+def _of_class(labels: np.ndarray, index: int) -> Group:
+    return Group(np.flatnonzero(labels == index), index)
 
 
 def proved(shown: AllWhatIf, predictions: pa.Table | None, target: int) -> AllWhatIf:
@@ -105,11 +110,11 @@ def _tried(row: dict[str, float], every: WhatIf) -> WhatIf:
     )
 
 
-def _row(mean: Mean, group: Group) -> WhatIf:
-    value = mean.only(group.rows) if group.keep else mean.without(group.rows)
-    whole, reach = mean.without(np.zeros(0, np.int64)), _NORMAL * mean.error
+def _row(mean: Mean, asked: Asked) -> WhatIf:
+    group, whole, reach = asked.group, mean.everything(), _NORMAL * mean.error
+    value = mean.only(group) if asked.keep else mean.without(group)
     return WhatIf(
-        title=group.title,
+        title=asked.title,
         images=len(group.rows),
         margin=Estimate(value=value, low=value - reach, high=value + reach, n=mean.subsets),
         change=signed(value - whole) if len(group.rows) else "",

@@ -18,7 +18,7 @@ from scipy.stats import linregress, spearmanr, ttest_ind
 
 from app.audits.base import Inputs, Result, Split
 from app.audits.datamodels import fit, gathered, memory, proof, removal, subsets, value
-from app.audits.datamodels.kept import KeptDatamodel
+from app.audits.datamodels.kept import Group, KeptDatamodel
 from app.audits.datamodels.page_run import run_context
 from app.audits.datamodels.schema import DatamodelsSummary, FitSummary, Params, ranked
 from app.audits.retraining import Retrained, read_plan
@@ -218,7 +218,7 @@ def test_a_mean_datamodel_predicts_groups_and_knows_its_error(
     masks = np.ones((2, ROWS))
     masks[0, rows], masks[1] = 0, np.isin(np.arange(ROWS), rows)
     expected = (masks @ weights[some].T + result.details["plain.intercepts"][some]).mean(axis=1)
-    assert [mean.without(rows), mean.only(rows)] == pytest.approx(expected.tolist(), rel=1e-5)
+    assert [mean.without(Group(rows)), mean.only(Group(rows))] == pytest.approx(expected.tolist(), rel=1e-5)
     missed = (result.details["actual"] - result.details["plain.predicted"])[:, some].mean(axis=1)
     assert mean.error == pytest.approx(np.sqrt(np.square(missed).mean()), rel=1e-5)
     assert (mean.subsets, mean.targets) == (10, 3)
@@ -227,6 +227,27 @@ def test_a_mean_datamodel_predicts_groups_and_knows_its_error(
     columns, felt = kept.felt(3)
     assert columns.tolist() == np.flatnonzero(weights[:, 3]).tolist()
     np.testing.assert_allclose(felt, weights[columns, 3], rtol=1e-6)
+
+
+def test_of_many_weights_the_largest_are_kept_and_of_the_others_the_sum_of_each_class(
+    retrained: Callable[..., tuple[Inputs, np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, _ = retrained(Params(retrain=100, targets=4, top=5))
+    labels = inputs.train.manifest["label"].to_numpy()
+    means = []
+    for most in (4096, 3):
+        monkeypatch.setattr(gathered, "MOST_WEIGHTS", most)
+        result = fit.fit(inputs)
+        kept = KeptDatamodel("plain", ROWS, lambda name, details=result.details: details[name])
+        means.append(kept.mean(np.array([0, 2])))
+    whole, few = means
+    assert (few.weights != 0).sum() <= 6 < (whole.weights != 0).sum()
+    assert few.everything() == pytest.approx(whole.everything(), rel=1e-4)
+    np.testing.assert_allclose(few.by_class(labels), whole.by_class(labels), atol=1e-5)
+    of_class = Group(np.flatnonzero(labels == 1), 1)
+    assert few.without(of_class) == pytest.approx(whole.without(of_class), rel=1e-4)
+    assert few.only(of_class) == pytest.approx(whole.only(of_class), rel=1e-4)
+    assert few.error == pytest.approx(whole.error), "what judges is never cut"
 
 
 def proven(

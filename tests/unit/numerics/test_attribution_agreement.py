@@ -76,9 +76,9 @@ def test_collected_weights_are_the_dense_ones() -> None:
     generator = torch.Generator().manual_seed(0)
     dense = torch.randn(30, 11, generator=generator) * (torch.rand(30, 11, generator=generator) < 0.2)
     dense[:, 4] = 0
-    collector = SparseCollector()
+    collector = SparseCollector(30)
     for block in dense.split(3, dim=1):
-        collector.add(block)
+        assert not collector.add(block).any()
     starts, rows, values = collector.weights()
     again = torch.zeros(30, 11)
     for j in range(11):
@@ -86,4 +86,18 @@ def test_collected_weights_are_the_dense_ones() -> None:
         again[rows[some].astype(int), j] = torch.from_numpy(values[some])
     torch.testing.assert_close(again, dense)
     assert starts[4] == starts[5]
-    assert SparseCollector().weights().starts.tolist() == [0]
+    assert SparseCollector(5).weights().starts.tolist() == [0]
+
+
+def test_only_the_largest_weights_are_kept_and_the_others_handed_back() -> None:
+    dense = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
+    collector = SparseCollector(6)
+    rest = collector.add(dense)
+    starts, rows, values = collector.weights()
+    assert starts.tolist() == [0, 6, 12, 18, 24]
+    for j in range(4):
+        largest = np.argsort(-np.abs(dense[:, j].numpy()))[:6]
+        assert rows[6 * j : 6 * j + 6].tolist() == sorted(largest.tolist())
+        np.testing.assert_array_equal(values[6 * j : 6 * j + 6], dense[:, j].numpy()[sorted(largest)])
+        assert rest[rows[6 * j : 6 * j + 6].astype(int), j].abs().max() == 0
+    assert float(rest.sum() + values.sum()) == pytest.approx(float(dense.sum()), rel=1e-4)

@@ -99,7 +99,7 @@ block = block_size(rows)
 masks = subset_masks(24, rows, 0.5, torch.Generator().manual_seed(0))
 outputs = torch.randn(24, 2 * block)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-fitter, kept = DatamodelFitter(masks, path=2), SparseCollector()
+fitter, kept = DatamodelFitter(masks, path=2), SparseCollector(4096)
 for start in range(0, 2 * block, block):
     some = slice(start, start + block)
     kept.add(fitter.fit(outputs[:, some], torch.rand(rows, block)).weights)

@@ -173,7 +173,8 @@ def test_subset_influence_is_a_difference_of_means() -> None:
         expected = outputs[masks[:, i], t].mean() - outputs[~masks[:, i], t].mean()
         assert found[i, t] == pytest.approx(float(expected), abs=1e-5)
     own = randn(40, 10, seed=4)
-    torch.testing.assert_close(memorisation(masks, own).value.float(), subset_influence(masks, own).diagonal(), rtol=1e-4, atol=1e-5)
+    found = memorisation(masks, own).value.float()
+    torch.testing.assert_close(found, subset_influence(masks, own).diagonal(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_row_that_is_in_every_subset_has_no_influence_figure() -> None:
