@@ -34,6 +34,8 @@ from benchmarks.attribution_scores import Features, lds, tapped
 from benchmarks.attribution_tasks import TASKS, Data, Task, checkpoints, truth
 
 WIDTH = 512
+COMPARED = 128
+"""Targets on which checkpoints are compared, as in the product."""
 PEERS = ("traker", "kronfluence")
 
 
@@ -51,7 +53,7 @@ def whole_rows(point: Checkpoint, features: Tensor) -> Tensor:
 def attributed(features: Features, nets: list[nn.Module]) -> tuple[list[Checkpoint], float, Tensor]:
     """Checkpoints, the ridge on which they agree, and the scores [N, m] under it."""
     points = ours(features, nets)
-    ridge = agreed_ridge(points).ridge
+    ridge = agreed_ridge([point._replace(targets=point.targets[:COMPARED]) for point in points]).ridge
     return points, ridge, trak_scores(points, ridge)
 
 
