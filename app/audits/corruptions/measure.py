@@ -33,15 +33,14 @@ def measure(shard: PixelShard) -> dict[str, NDArray[Any]]:
     kept = Kept(gallery_rows(shard.split, shard.seed))
     places = _places(shard)
     done, size = 0, np.zeros((0, 2), np.int64)
-    for batch in shard.pictures(places):
+    for batch in shard.pictures(places.tolist()):
         size = np.array([batch.pictures.shape[2:]], np.int64)
         labels, rows = shard.labels[batch.places], batch.places + shard.start
         clean = None
         for column, (kind, severity) in enumerate([("", 0), *asked]):
             pictures = batch.pictures if not kind else _corrupted(batch, rows, kind, severity, shard)
             found = _judged(shard.classify(pictures), labels)
-            for target, values in zip((outcome, margins, taken), found, strict=True):
-                target[batch.places, column] = values
+            outcome[batch.places, column], margins[batch.places, column], taken[batch.places, column] = found
             clean = found[0] if clean is None else clean
             kept.offer(column, rows, batch.pictures, pictures, (clean == 1) & (found[0] == 0), found[1])
             shard.progress((done + len(rows) * (column + 1) / columns) / max(len(places), 1))

@@ -9,8 +9,8 @@ from app.audits.corruptions.page_cell import cell_panel
 from app.audits.corruptions.page_gallery import GalleryRow, gallery
 from app.audits.corruptions.page_groups import GroupLine, class_panel, classes, slice_panel, slices, values
 from app.audits.corruptions.page_heat import Heat, heat
-from app.audits.corruptions.page_words import sentences
 from app.audits.corruptions.schema import CorruptionsSummary
+from app.audits.corruptions.words import sentences
 from app.audits.pieces import Estimate
 
 KIND = "corruptions"

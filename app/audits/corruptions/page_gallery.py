@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from app.audits.base import RunReader
-from app.audits.corruptions.page_words import kind_name
 from app.audits.corruptions.schema import CorruptionsSummary
+from app.audits.corruptions.words import kind_name
 
 STAGE = "summarise"
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pydantic import BaseModel, Field
 
 from app.audits.base import RunReader, Subject
-from app.audits.corruptions.page_words import group_name, kind_name
 from app.audits.corruptions.schema import CorruptionsSummary, KindRow, cell_key
+from app.audits.corruptions.words import group_name, kind_name
 from app.audits.pieces import Estimate
 
 LEVELS = 10

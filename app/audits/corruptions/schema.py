@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field, field_validator
 
 from app.audits.pieces import Estimate
-from app.numerics.corruptions.parameters import KINDS, SEVERITIES
 
 Budget = Literal["quick", "standard", "thorough"]
 FamilyChoice = Literal["by image size", "imagenet-c", "cifar-c"]
@@ -34,6 +33,8 @@ Kind = Literal[
     "saturate",
 ]
 Severity = Literal["1", "2", "3", "4", "5"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 ROWS: Mapping[Budget, int] = {"quick": 200, "standard": 2000, "thorough": 20_000}
 """Images that a budget corrupts, drawn at random."""
@@ -59,7 +60,7 @@ class Params(BaseModel):
         description="The first fifteen make up the mean corruption error; the last four were published beside them.",
     )
     severities: list[Severity] = Field(
-        default_factory=lambda: [str(severity) for severity in SEVERITIES],
+        default_factory=lambda: list(SEVERITIES),
         min_length=1,
         description="From 1, slight, to 5, strong.",
     )
@@ -67,7 +68,7 @@ class Params(BaseModel):
     @field_validator("kinds", "severities")
     @classmethod
     def _in_order(cls, given: list[str]) -> list[str]:
-        order = [*KINDS, *(str(severity) for severity in SEVERITIES)]
+        order: list[str] = [*KINDS, *SEVERITIES]
         return sorted(set(given), key=order.index)
 
 

@@ -1,4 +1,4 @@
-"""Names and sentences of the kind `corruptions`."""
+"""Names and sentences of the kind `corruptions`. Imports no torch."""
 
 from __future__ import annotations
 
