@@ -26,6 +26,7 @@ STAGES: dict[str, str] = {
     "encoder": "workers.stages.embed:describe",
     "predict": "workers.stages.predict:run",
     "embed": "workers.stages.embed:run",
+    "fit-model": "workers.stages.fit_model:run",
     "model-shard": "workers.stages.model_shard:run",
     "join-model": "workers.stages.join_model:run",
     "retrain": "workers.stages.retrain:run",

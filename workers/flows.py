@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from app.store.repositories.jobs import Job
 from workers import planning, retraining
+from workers.run_plan import fit_line
 from workers.work import Answer, Unit
 
 _LOG = logging.getLogger(__name__)
@@ -91,10 +92,14 @@ def _check(engine: Engine, job: Job, plan: dict[str, Any]) -> None:
 def _audit(engine: Engine, job: Job, plan: dict[str, Any]) -> None:
     encoder = _one(engine, job, plan, "encoder", {"spec": plan["encoder"]}, "") if plan["encode"] else {}
     bases = engine.step(planning.shard_bases, list(job), plan["device"], encoder)
-    waiting = {name: _submit_shards(engine, job, plan, name, bases[name]) for name in bases}
+    fits = {name: _submit_fit(engine, job, plan, name, bases[name]) for name in plan.get("fits", [])}
+    waiting = {name: _submit_shards(engine, job, plan, name, bases[name]) for name in bases if name not in fits}
+    for name, pending in fits.items():
+        if _fitted(engine, job, name, pending):
+            waiting[name] = _submit_shards(engine, job, plan, name, bases[name])
     aside = {name: _gather(engine, job, name, pending) for name, pending in waiting.items()}
     arrays = _one(engine, job, plan, "assemble", {"bases": _of_rows(bases), "aside": _of_rows(aside)})
-    model = {name: _join_model(engine, job, plan, name, bases[name], aside[name]) for name in bases if ":" in name}
+    model = {name: _join_model(engine, job, plan, name, bases[name], aside[name]) for name in waiting if ":" in name}
     keys: dict[str, str] = {}
     for spec in plan["stages"]:
         line = f"{spec['kind']}:{spec['name']}"
@@ -140,6 +145,21 @@ def _of_rows(stages: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_kind(model: Mapping[str, Any], kind: str) -> dict[str, Any]:
     return {name.partition(":")[2]: keys for name, keys in model.items() if name.startswith(f"{kind}:")}
+
+
+def _submit_fit(engine: Engine, job: Job, plan: dict[str, Any], name: str, base: dict[str, Any]) -> Pending:
+    unit: Unit = {"job": list(job), "stage": "fit-model", "line": fit_line(name), "args": {"name": name, "base": base}}
+    return engine.submit(unit, plan["queue"], f"fit-{name}".replace(":", "-"))
+
+
+def _fitted(engine: Engine, job: Job, name: str, pending: Pending) -> bool:
+    """Wait for a fit; False where it crashed every time, so that the run goes on without it."""
+    answer = pending.answer()
+    if answer["outcome"] == "crashed":
+        engine.step(planning.leave_out, list(job), name, answer["message"])
+        return False
+    _result(answer)
+    return True
 
 
 def _submit_shards(

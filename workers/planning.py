@@ -14,7 +14,7 @@ from app.store.repositories.jobs import Job, StagePlan
 from app.store.session import transaction
 from workers.device import device_class, device_queue
 from workers.retraining import require_retrainable
-from workers.run_plan import RunPlan, load_run, model_stage
+from workers.run_plan import RunPlan, fit_line, load_run, model_stage
 
 ASIDE_SHARE = 0.2
 ASIDE_LEAST = 3
@@ -48,6 +48,7 @@ def plan_run(job: list[Any]) -> dict[str, Any]:
         "encode": plan.embeddings == "encoder",
         "encoder": plan.encoder,
         "stages": plan.stages,
+        "fits": [line for line in plan.model_stages if model_stage(line)[1].fit],
     }
     return _begin(this, _run_lines(plan), rest)
 
@@ -80,7 +81,17 @@ def _model_base(plan: RunPlan, line: str, device: str) -> dict[str, Any]:
         version=stage.version,
         params=chosen,
         seed=plan.rows.run.seed,
+        fit={"rows": stage.fit.rows, "train": plan.range("train")} if stage.fit else None,
     )
+
+
+def leave_out(job: list[Any], name: str, message: str) -> None:
+    """Say that a kind's work on the network is left out, since what it fits first could not be fitted."""
+    this = Job(*job)
+    with transaction() as session:
+        jobs.log(session, this, f"{name} is left out. {message}", "warning")
+        for line in (fit_line(name), name):
+            jobs.end_stage(session, this, line, "failed", done=0, message="left out")
 
 
 def open_shards(job: list[Any], name: str, base: dict[str, Any]) -> list[list[int]]:
@@ -138,6 +149,8 @@ def _run_lines(plan: RunPlan) -> list[StagePlan]:
     if plan.embeddings == "encoder":
         lines.append(StagePlan("embed", "Embed", "rows", _rows(plan.shards("embed"))))
     for line, title in plan.model_stages.items():
+        if fit := model_stage(line)[1].fit:
+            lines.append(StagePlan(fit_line(line), fit.title, "rows"))
         lines.append(StagePlan(line, title, "rows", _rows(plan.shards(line))))
     lines.append(StagePlan("assemble", "Join the shards", "%", 100))
     lines += [_kind_line(spec) for spec in plan.stages]

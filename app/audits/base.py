@@ -52,6 +52,23 @@ class ModelShard:
     rows: int
     params: Mapping[str, Any]
     seed: int
+    fitted: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What the function of the stage's `FitSpec` returned; empty where it has none."""
+
+
+@dataclass(frozen=True)
+class FitSpec:
+    """What a `ModelStageSpec` learns of the network before its shards: `(ModelShard) -> {name: array}`, of any shapes.
+
+    It runs once, in the sandboxed child, on a seeded sample of the training split's labelled rows; every shard gets
+    what it returned. A stage that fits is left out where the run has no training split.
+    """
+
+    title: str
+    function: str
+    """`package.module:callable` inside the kind's folder."""
+    rows: int
+    """Training images at most."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +92,8 @@ class ModelStageSpec:
     """pixels: the function gets an `app.audits.pixels.PixelShard` of the audited split instead, for any format."""
     switch: str = ""
     """Name of the kind's whole-number parameter that asks for it, left out while that is 0; empty: always asked for."""
+    fit: FitSpec | None = None
+    """What it learns of the network first; changes of its function count for `version`."""
 
 
 @dataclass(frozen=True)

@@ -50,12 +50,25 @@ def embed_base(data_hash: str, weights_hash: str, device_class: str) -> dict[str
 
 
 def model_stage_base(
-    data_hash: str, model: str, device_class: str, *, function: str, version: int, params: Mapping[str, Any], seed: int
+    data_hash: str,
+    model: str,
+    device_class: str,
+    *,
+    function: str,
+    version: int,
+    params: Mapping[str, Any],
+    seed: int,
+    fit: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What all shards of a kind's work on the network itself have in common."""
+    """What all shards of a kind's work on the network itself have in common; `fit` is on what it fits first."""
     policy = numeric_policy(device_class) | {"dtype": "float32"}
     parts = {"function": function, "version": version, "params": dict(params), "seed": seed}
-    return {"data": data_hash, "model": model, "policy": policy, **parts}
+    return {"data": data_hash, "model": model, "policy": policy, **parts} | ({"fit": dict(fit)} if fit else {})
+
+
+def fit_key(base: Mapping[str, Any]) -> str:
+    """The key of what a kind's work on the network fits before its shards, whose `base` says all that it depends on."""
+    return artifact_key("fit-on-model", 1, base=dict(base))
 
 
 def models_key(

@@ -137,6 +137,30 @@ def test_what_cannot_change_is_not_tried_again(run: AuditRun, monkeypatch: pytes
     assert tries.count(8) == 1
 
 
+@pytest.mark.parametrize("crashes", [False, True])
+def test_a_fit_comes_before_its_shards_and_may_crash(
+    run: AuditRun, monkeypatch: pytest.MonkeyPatch, crashes: bool
+) -> None:
+    with transaction() as session:
+        found = session.get_one(AuditRun, run.id)
+        found.kinds, found.train_split = ["influence"], "val"
+    acting(monkeypatch, **({"fit-model": failing(SandboxTimeout("Too slow."))} if crashes else {}))
+    done, twin = ended(run)
+    assert done.status == "succeeded"
+    order = [(unit["stage"], unit["line"]) for unit in twin.ran]
+    assert order.count(("fit-model", "influence:ekfac:fit")) == 1
+    assert order.count(("model-shard", "influence:gradients")) == 10
+    assert order.count(("model-shard", "influence:ekfac")) == (0 if crashes else 10)
+    joined = [unit["args"]["name"] for unit in twin.ran if unit["stage"] == "join-model"]
+    assert joined == (["influence:gradients"] if crashes else ["influence:gradients", "influence:ekfac"])
+    assert ("influence:ekfac is left out. Too slow." in log(run)) == crashes
+    with reading() as session:
+        lines = {stage.name: stage.status for stage in jobs.stages(session, "run", run.id)}
+    assert lines["influence:ekfac"] == ("failed" if crashes else "succeeded")
+    if not crashes:
+        assert order.index(("fit-model", "influence:ekfac:fit")) < order.index(("model-shard", "influence:ekfac"))
+
+
 def test_many_crashing_shards_fail_the_run(run: AuditRun, monkeypatch: pytest.MonkeyPatch) -> None:
     acting(monkeypatch, predict=failing(ZeroDivisionError("oh")))
     done, _ = ended(run)

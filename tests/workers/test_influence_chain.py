@@ -17,7 +17,10 @@ from app.audits.influence.group import behind_slice
 from app.audits.influence.group_schema import GroupAnswer, GroupPayload
 from app.audits.influence.scores import Attributor
 from app.loaders.models.layers import build_layers
-from app.numerics.attribution.outputs import doubt, margin
+from app.numerics.attribution import ekfac
+from app.numerics.attribution.outputs import OutputFunction, cross_entropy, doubt, margin
+from app.numerics.attribution.taps import TappedNetwork
+from app.numerics.attribution.tracin import tracin
 from app.store.images import DatasetImages
 from app.store.models import AuditRun, Checkpoint, Dataset, ModelVersion, Query
 from app.store.places import get_artifacts, get_blobs
@@ -26,6 +29,7 @@ from app.store.session import reading, transaction
 from tests.workers import build
 from tests.workers.home import fresh_home
 from workers import warm
+from workers.stages import fit_model
 from workers.stages.answer import _inputs as inputs_of
 from workers.testing import Twin
 
@@ -66,12 +70,12 @@ def images(run: AuditRun) -> tuple[Tensor, Tensor]:
     return x.permute(0, 3, 1, 2), torch.tensor(labels, dtype=torch.int64)
 
 
-def gradient_rows(seed: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def gradient_rows(seed: int, x: Tensor, y: Tensor, output: OutputFunction = margin) -> tuple[Tensor, Tensor]:
     network = build_layers(build.LAYERS)
     network.load_state_dict(load(build.weights(seed)))
     rows = []
     for one, label in zip(x.split(1), y.split(1), strict=True):
-        parts = torch.autograd.grad(margin(network(one), label)[0], list(network.parameters()))
+        parts = torch.autograd.grad(output(network(one), label)[0], list(network.parameters()))
         rows.append(torch.cat([part.flatten() for part in parts]))
     return torch.stack(rows), doubt(network(x).detach(), y)
 
@@ -81,7 +85,7 @@ def test_run_succeeds_and_says_what_it_did(run: AuditRun) -> None:
     summary = run.summary["influence"]
     assert (summary["train_rows"], summary["targets"], summary["checkpoints"]) == (18, 18, 2)
     assert summary["coverage"] == pytest.approx(1)
-    assert [m["reason"] for m in summary["methods"]] == [""] * 4
+    assert [m["reason"] for m in summary["methods"]] == [""] * 6
     assert {m["verified"] for m in summary["methods"]} == {"unverified"}
 
 
@@ -109,6 +113,40 @@ def test_trak_lists_are_those_of_whole_gradients(run: AuditRun) -> None:
         np.testing.assert_allclose(scores[target], expected[places[target], target], atol=0.02 * scale)
         best = expected[:, target].topk(5).values.numpy()
         np.testing.assert_allclose(scores[target, :5], best, atol=0.02 * scale)
+
+
+def listed(run: AuditRun, method: str) -> tuple[np.ndarray, np.ndarray]:
+    folder = get_artifacts().local(run.details_keys["influence:attribute"])
+    return np.load(folder / f"{method}.rows.npy"), np.load(folder / f"{method}.scores.npy")
+
+
+def test_ekfac_lists_are_exact_influence_at_the_last_checkpoint(run: AuditRun) -> None:
+    """With more features than weights nothing is dropped: what kronfluence was compared with must come out."""
+    x, y = images(run)
+    network = build_layers(build.LAYERS)
+    network.load_state_dict(load(build.weights(1)))
+    program = torch.export.export(network.eval(), (x[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    tapped = TappedNetwork(program.run_decompositions({}).module(check_guards=False), x[:1])
+    curvature = ekfac.estimate_curvature(tapped, lambda: [(range(18), x[:18])], seed=run.seed)
+    targets = tapped.factors(x[18:], lambda logits: margin(logits, y[18:]))[1]
+    losses = tapped.factors(x[:18], lambda logits: cross_entropy(logits, y[:18]))[1]
+    expected = ekfac.influence(tapped.taps, losses, ekfac.precondition(tapped.taps, targets, curvature)) / 18
+    places, scores = listed(run, "ekfac")
+    scale = float(expected.abs().max())
+    for target in range(18):
+        np.testing.assert_allclose(scores[target], expected[places[target], target], atol=0.02 * scale)
+        best = expected[:, target].topk(5).values.numpy()
+        np.testing.assert_allclose(scores[target, :5], best, atol=0.02 * scale)
+
+
+def test_tracin_over_all_weights_is_that_of_whole_loss_gradients(run: AuditRun) -> None:
+    x, y = images(run)
+    rows = [gradient_rows(seed, x, y, cross_entropy)[0] for seed in (0, 1)]
+    expected = tracin([row[:18] for row in rows], [row[18:] for row in rows], [1.0, 1.0])
+    places, scores = listed(run, "tracin_full")
+    scale = float(expected.abs().max())
+    for target in range(18):
+        np.testing.assert_allclose(scores[target], expected[places[target], target], atol=0.02 * scale)
 
 
 def test_columns_are_the_same_scores_from_the_other_side(run: AuditRun) -> None:
@@ -208,6 +246,8 @@ def test_progress_of_the_network_s_work_is_told(run: AuditRun) -> None:
         stages = {stage.name: stage for stage in jobs.stages(session, "run", run.id)}
     assert (stages["influence:gradients"].done, stages["influence:gradients"].total) == (36, 36)
     assert stages["influence:gradients"].status == "succeeded"
+    assert (stages["influence:ekfac:fit"].done, stages["influence:ekfac:fit"].total) == (18, 18)
+    assert (stages["influence:ekfac"].done, stages["influence:ekfac"].total) == (36, 36)
 
 
 def test_another_run_takes_the_gradients_from_the_store(run: AuditRun) -> None:
@@ -220,6 +260,29 @@ def test_another_run_takes_the_gradients_from_the_store(run: AuditRun) -> None:
     assert not [unit for unit in twin.ran if unit["stage"] in {"predict", "model-shard"}]
     with reading() as session:
         assert session.get_one(AuditRun, again.id).status == "succeeded"
+        fit = next(s for s in jobs.stages(session, "run", again.id) if s.name == "influence:ekfac:fit")
+    assert (fit.status, fit.artifact_key) == ("succeeded", fitted_key(run))
+
+
+def fitted_key(run: AuditRun) -> str:
+    with reading() as session:
+        return next(s.artifact_key for s in jobs.stages(session, "run", run.id) if s.name == "influence:ekfac:fit")
+
+
+def test_a_training_split_without_labels_leaves_out_what_is_fitted_and_says_why(
+    run: AuditRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit_model, "labels_between", lambda plan, start, stop: np.full(stop - start, -1))
+    with transaction() as session:
+        data, net = session.get_one(Dataset, run.dataset_id), session.get_one(ModelVersion, run.model_version_id)
+        blind = build.run(session, data, net, kinds=["influence"], params={"influence": {"features": 64}}, seed=5)
+    Twin().run_workflow("audit_run", blind.id)
+    with reading() as session:
+        found = session.get_one(AuditRun, blind.id)
+    assert found.status == "succeeded"
+    reasons = {m["method"]: m["reason"] for m in found.summary["influence"]["methods"]}
+    assert reasons.pop("ekfac") == fit_model.UNLABELLED
+    assert set(reasons.values()) == {""}
 
 
 def test_without_a_training_split_the_run_still_ends_well(run: AuditRun) -> None:
@@ -229,5 +292,8 @@ def test_without_a_training_split_the_run_still_ends_well(run: AuditRun) -> None
     Twin().run_workflow("audit_run", alone.id)
     with reading() as session:
         found = session.get_one(AuditRun, alone.id)
+        lines = [stage.name for stage in jobs.stages(session, "run", alone.id)]
     assert found.status == "succeeded"
     assert "no training split" in found.summary["influence"]["unavailable"]
+    assert "influence:gradients" in lines
+    assert not [line for line in lines if "ekfac" in line]

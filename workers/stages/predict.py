@@ -60,11 +60,17 @@ def _predict(work: Work, plan: RunPlan, key: str, start: int, stop: int) -> None
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def ask_child(work: Work, child: Sandbox, function: str, payload: dict[str, Any]) -> dict[str, Any]:
+def ask_child(
+    work: Work,
+    child: Sandbox,
+    function: str,
+    payload: dict[str, Any],
+    on_progress: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
     """Call a function in the child that writes into the folder `payload["output"]`; a cancel ends the wait."""
     # The folder's owner is the child's user; what this process made there must be writable for it.
     Path(payload["output"]).parent.chmod(0o777)
-    return child.request(function, payload, should_stop=work.stopped)
+    return child.request(function, payload, on_progress=on_progress, should_stop=work.stopped)
 
 
 def halving(ask: Callable[[int], dict[str, Any]], say: Callable[[str], None]) -> dict[str, Any]:

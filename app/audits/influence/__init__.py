@@ -1,7 +1,7 @@
 """Influence: the training images that a prediction leans on."""
 
 from app.audits.base import Action, AuditKind, RetrainStageSpec, StageSpec
-from app.audits.gradients import GRADIENTS
+from app.audits.gradients import CURVATURE, GRADIENTS
 from app.audits.influence.compare_schema import ComparePayload
 from app.audits.influence.group_schema import GroupPayload
 from app.audits.influence.page import answer, panels
@@ -18,7 +18,7 @@ AUDIT = AuditKind(
     ),
     params=Params,
     summary=InfluenceSummary,
-    model_stages=(GRADIENTS,),
+    model_stages=(GRADIENTS, CURVATURE),
     stages=(
         StageSpec("plan", "Choose random halves", 1, "app.audits.influence.subsets:plan"),
         RetrainStageSpec("retrain", "Retrain on random halves", 1, plan="plan", switch="retrain"),

@@ -20,9 +20,11 @@ from app.audits.influence.scores import (
     array,
     checkpoints,
     last_layer,
+    loss_slope,
     rows,
     space,
     targets_of,
+    whitened_of,
 )
 from app.audits.influence.stability import HalvedTrak, compared, mean_row
 from app.numerics.attribution.halves import shared_tops
@@ -54,7 +56,9 @@ def behind_slice(inputs: Inputs, payload: GroupPayload) -> ActionResult:
     """
     train, members = _checked(inputs, payload)
     makers: dict[Method, Callable[[], Mean]] = {
-        "trak": lambda: _trak(inputs, train, members),
+        "trak": lambda: trak_mean(inputs, train, members),
+        "ekfac": lambda: Mean(_ekfac(train, inputs.audited, members), len(members)),
+        "tracin_full": lambda: Mean(_tracin_full(train, inputs.audited, members), len(members)),
         "tracin": lambda: Mean(_tracin(inputs, train, members), len(members)),
         "knn_shapley": lambda: _knn_shapley(inputs, train, members),
         "similarity": lambda: Mean(_similarity(inputs, train, members), len(members)),
@@ -80,7 +84,12 @@ def _checked(inputs: Inputs, payload: GroupPayload) -> tuple[Split, Places]:
     return inputs.train, members
 
 
-def _trak(inputs: Inputs, train: Split, members: Places) -> Mean:
+def trak_mean(inputs: Inputs, train: Split, members: Places) -> Mean:
+    """TRAK's scores for the mean of some audited images, and how much the two halves of the evidence share.
+
+    Raises:
+        CannotAttribute: the model gives no gradients.
+    """
     kept = kept_spectra(inputs)
     if kept is None:
         raise CannotAttribute("There are no gradients.")
@@ -92,6 +101,23 @@ def _trak(inputs: Inputs, train: Split, members: Places) -> Mean:
     found = HalvedTrak(points).scores(means, kept.ridge)
     helpful, harmful = shared_tops(found.first, found.second, compared(len(train.manifest)))[0].tolist()
     return Mean(found.scores[:, 0], len(members), (helpful, harmful))
+
+
+def _ekfac(train: Split, audited: Split, members: Places) -> Tensor:
+    mean = whitened_of(audited).take(members).rows().mean(dim=0, keepdim=True)
+    slope = loss_slope(train, "ekfac.doubt")
+    return whitened_of(train).dot(mean)[:, 0] * slope / len(slope)
+
+
+def _tracin_full(train: Split, audited: Split, members: Places) -> Tensor:
+    if not checkpoints(train):
+        raise CannotAttribute("There are no gradients.")
+    total = torch.zeros(len(train.manifest))
+    for c in range(checkpoints(train)):
+        doubts = torch.from_numpy(array(audited, "doubt", c))[members]
+        mean = doubts[None] @ rows(audited, c).take(members).rows() / len(members)
+        total += rows(train, c).dot(mean)[:, 0] * loss_slope(train, f"gradients.doubt-{c}")
+    return total
 
 
 def _tracin(inputs: Inputs, train: Split, members: Places) -> Tensor:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from app.audits.pieces import MethodText
 
-Method = Literal["trak", "tracin", "knn_shapley", "similarity"]
+Method = Literal["trak", "ekfac", "tracin_full", "tracin", "knn_shapley", "similarity"]
 RidgeBy = Literal["given", "usual", "checkpoints", "retrained"]
 """Who chose TRAK's ridge."""
 BASELINE: Method = "similarity"
@@ -20,6 +20,13 @@ STABLE: Method = "trak"
 
 METHODS: dict[Method, MethodText] = {
     "trak": MethodText(title="TRAK", scale="change of the log-odds when the image is in training, to first order"),
+    "ekfac": MethodText(
+        title="EK-FAC influence",
+        scale="fall of the log-odds when the image leaves the training data, to first order",
+    ),
+    "tracin_full": MethodText(
+        title="TracIn, all weights", scale="loss that a step on the image takes away, up to a factor"
+    ),
     "tracin": MethodText(title="TracIn, last layer", scale="loss that a step on the image takes away, up to a factor"),
     "knn_shapley": MethodText(title="KNN-Shapley", scale="share of the neighbours' vote for the true class"),
     "similarity": MethodText(title="Similarity", scale="cosine, negative where the labels differ"),

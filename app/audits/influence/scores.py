@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.audits.base import Inputs, Split
+from app.audits.gradients import why_none
 from app.audits.influence.kept import kept_spectra
 from app.audits.influence.schema import METHODS, Method, Params
 from app.numerics.attribution.knn_shapley import knn_shapley, signed_similarity
@@ -44,6 +45,8 @@ class Attributor:
     def __post_init__(self) -> None:
         makers: dict[Method, Callable[[], BlockScores]] = {
             "trak": self._trak,
+            "ekfac": self._ekfac,
+            "tracin_full": self._tracin_full,
             "tracin": self._tracin,
             "knn_shapley": self._knn_shapley,
             "similarity": self._similarity,
@@ -65,6 +68,26 @@ class Attributor:
         def scores(places: NDArray[np.int64]) -> Tensor:
             assert self.ridge is not None
             return trak_scores(self.points(places), self.ridge)
+
+        return scores
+
+    def _ekfac(self) -> BlockScores:
+        own, other = whitened_of(self.train), whitened_of(self.targets)
+        slope = loss_slope(self.train, "ekfac.doubt") / len(self.train.manifest)
+        return lambda places: own.dot(other.take(places).rows()) * slope[:, None]
+
+    def _tracin_full(self) -> BlockScores:
+        train, count = self.train, checkpoints(self.train)
+        if not count:
+            raise CannotAttribute(why_none(train.model))
+
+        def scores(places: NDArray[np.int64]) -> Tensor:
+            found = torch.zeros(len(train.manifest), len(places))
+            for c in range(count):
+                doubts = torch.from_numpy(array(self.targets, "doubt", c))[places]
+                queries = rows(self.targets, c).take(places).rows() * doubts[:, None]
+                found += rows(train, c).dot(queries) * loss_slope(train, f"gradients.doubt-{c}")[:, None]
+            return found
 
         return scores
 
@@ -121,11 +144,11 @@ def checkpoints_of(inputs: Inputs, train: Split) -> tuple[list[Checkpoint], floa
     """The training side of TRAK at each checkpoint, without targets, and the ridge in force.
 
     Raises:
-        CannotAttribute: the model's format gives no gradients.
+        CannotAttribute: the model gives no gradients.
     """
     count = checkpoints(train)
     if not count:
-        raise CannotAttribute("This model's format gives no gradients; upload it as safetensors or with torch.export.")
+        raise CannotAttribute(why_none(train.model))
     params: Params = inputs.params
     kept, found = kept_spectra(inputs), []
     for c in range(count):
@@ -145,6 +168,27 @@ def rows(split: Split, checkpoint: int) -> QuantisedRows:
     """The sketched gradients of a split at a checkpoint."""
     codes, scales = (array(split, name, checkpoint) for name in ("codes", "scales"))
     return QuantisedRows(torch.from_numpy(codes), torch.from_numpy(scales))
+
+
+def whitened_of(split: Split) -> QuantisedRows:
+    """The EK-FAC features of a split: inner products of rows are influences, up to the slope of the loss.
+
+    Raises:
+        CannotAttribute: there are none.
+    """
+    if "ekfac.codes" not in split.model:
+        raise CannotAttribute(why_none(split.model, "ekfac"))
+    codes, scales = (np.require(split.model[f"ekfac.{name}"], requirements="W") for name in ("codes", "scales"))
+    return QuantisedRows(torch.from_numpy(codes), torch.from_numpy(scales))
+
+
+def loss_slope(split: Split, name: str) -> Tensor:
+    """1 − p_y, float32 [n], under this name: ∇loss = −(1 − p_y) ∇margin; 0 for rows without a label.
+
+    They teach nothing.
+    """
+    doubts = torch.from_numpy(np.require(split.model[name], requirements="W"))
+    return torch.where(known(split), doubts, 0.0)
 
 
 def array(split: Split, name: str, checkpoint: int) -> NDArray[np.generic]:

@@ -18,13 +18,16 @@ from app.audits.base import ModelBatch, ModelShard
 from app.errors import UserError
 from app.loaders.decoding import pace
 from app.loaders.images import MAX_PIXELS
-from app.loaders.models.graph import normalised_graph
+from app.loaders.models.checkpoints import read_checkpoints
+from app.loaders.models.no_gradients import NoGradients
 from app.loaders.models.packed import PackedImages, prepared_batches
 from app.loaders.models.preprocess import to_input
+from app.loaders.models.reasons import NAME, read_reason, save_reason
 from app.loaders.models.runtime import pick_device
 from app.loaders.models.spec import ModelSpec
+from app.numerics.attribution.factors import CannotTap
 
-_loaded: dict[str, list[fx.GraphModule]] = {}
+_loaded: dict[str, list[fx.GraphModule] | NoGradients] = {}
 
 
 class ModelShardRequest(BaseModel):
@@ -40,6 +43,7 @@ class ModelShardRequest(BaseModel):
     function: str
     params: dict[str, Any]
     seed: int
+    fitted: Path | None = Field(None, description="Folder of the arrays that were fitted before, if any.")
     output: Path = Field(description="Folder for the arrays; made if missing.")
     batch_size: int = Field(64, ge=1)
     device: str = "auto"
@@ -51,18 +55,21 @@ def run_shard(payload: dict[str, Any], progress: Callable[[dict[str, Any]], None
 
     `payload` is a `ModelShardRequest`. Rows whose image cannot be read have the label −1. Progress: `done`, `total`.
 
-    Returns `arrays` (name → [shape, dtype]), `seconds`.
+    Returns `arrays` (name → [shape, dtype]), `seconds`. Where the network gives no gradients, the one array is
+    `reason` (see `save_reason`).
 
     Raises:
-        UserError: the network cannot be differentiated, or a gradient is not finite.
+        UserError: a gradient is not finite, or the file is not what `spec` says.
     """
     request = ModelShardRequest.model_validate(payload)
     began = time.monotonic()
-    shard = _shard(request, progress)
     try:
-        described = call_and_save(request.function, shard, request.output)
+        described = call_and_save(request.function, _shard(request, progress), request.output)
     except FloatingPointError as error:
         raise UserError(f"{error} The checkpoint may have diverged; leave it out.") from error
+    except (NoGradients, CannotTap) as error:
+        rows = len(np.load(request.labels, mmap_mode="r", allow_pickle=False))
+        described = save_reason(request.output, str(error), rows)
     return {"arrays": described, "seconds": time.monotonic() - began}
 
 
@@ -94,13 +101,26 @@ def _shard(request: ModelShardRequest, progress: Callable[[dict[str, Any]], None
             progress({"done": batch.start + len(found), "total": len(images)})
 
     networks = cached_graphs(request.files, request.spec, device)
-    return ModelShard(networks, batches, len(images), request.params, request.seed)
+    return ModelShard(networks, batches, len(images), request.params, request.seed, _fitted(request.fitted))
+
+
+def _fitted(folder: Path | None) -> dict[str, NDArray[Any]]:
+    found = {path.stem: np.load(path, allow_pickle=False) for path in sorted(folder.glob("*.npy"))} if folder else {}
+    if NAME in found:
+        raise NoGradients(read_reason(found[NAME]))
+    return found
 
 
 def cached_graphs(files: list[Path], spec: ModelSpec, device: torch.device) -> list[fx.GraphModule]:
-    """Look into every checkpoint once per process; those of the last version are kept."""
+    """Look into every checkpoint once per process; those of the last version, or why there are none, are kept."""
     key = "\n".join([*(f"{file} {file.stat().st_mtime_ns}" for file in files), spec.model_dump_json(), str(device)])
     if key not in _loaded:
         _loaded.clear()
-        _loaded[key] = [normalised_graph(file, spec, device) for file in files]
-    return _loaded[key]
+        try:
+            _loaded[key] = read_checkpoints(files, spec, device)
+        except NoGradients as error:
+            _loaded[key] = error
+    found = _loaded[key]
+    if isinstance(found, NoGradients):
+        raise found
+    return found

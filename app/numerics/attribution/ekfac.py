@@ -10,7 +10,7 @@ from torch import Tensor
 
 from app.numerics.attribution.factors import Factors, Tap
 from app.numerics.attribution.layouts import Inputs
-from app.numerics.attribution.probes import curvature_probe, row_signs
+from app.numerics.attribution.probes import row_probe
 from app.numerics.attribution.taps import TappedNetwork
 from app.numerics.attribution.weights import Weight, weights
 
@@ -167,8 +167,7 @@ def sum_of(parts: Sequence[Tensor]) -> Tensor:
 def _probed(network: TappedNetwork, batches: Batches, seed: int, name: str) -> Iterator[list[Factors]]:
     for rows, inputs in batches():
         for draw in range(PROBES):
-            signs = row_signs(rows, seed, f"{name}-{draw}")
-            yield network.factors(inputs, lambda logits, signs=signs: curvature_probe(logits, signs(logits)))[1]
+            yield network.factors(inputs, row_probe(rows, seed, f"{name}-{draw}"))[1]
 
 
 def _moments(weight: Weight, factors: Sequence[Factors]) -> tuple[Tensor, Tensor] | None:

@@ -35,11 +35,11 @@ def curvature_probe(logits: Tensor, sign: Tensor) -> Tensor:
     return (logits * slope).sum(dim=1)
 
 
-def row_signs(rows: Sequence[int], seed: int, name: str) -> Callable[[Tensor], Tensor]:
-    """Signs ±1 for logits [n, C]; those of a row are the same whatever batch it comes in."""
+def row_probe(rows: Sequence[int], seed: int, name: str) -> Callable[[Tensor], Tensor]:
+    """`curvature_probe` of logits [n, C]; the signs of a row are the same whatever batch it comes in."""
 
-    def drawn(logits: Tensor) -> Tensor:
+    def probe(logits: Tensor) -> Tensor:
         found = [signs((logits.shape[1],), stream(seed, name, row)) for row in rows]
-        return torch.stack(found).to(logits)
+        return curvature_probe(logits, torch.stack(found).to(logits))
 
-    return drawn
+    return probe

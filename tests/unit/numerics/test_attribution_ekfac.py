@@ -16,7 +16,7 @@ from torch.utils.data import TensorDataset
 from app.numerics.attribution import ekfac, weights
 from app.numerics.attribution.coordinates import choose_coordinates, whitened
 from app.numerics.attribution.outputs import cross_entropy, doubt, margin
-from app.numerics.attribution.probes import curvature_probe, row_signs
+from app.numerics.attribution.probes import curvature_probe, row_probe
 from app.numerics.attribution.taps import TappedNetwork
 
 CLASSES = 3
@@ -183,7 +183,7 @@ def test_probes_vary_less_than_sampled_labels_where_the_model_is_confident() -> 
     for draw in range(20):
         sampled = torch.multinomial(p, 1, generator=generator)[:, 0]
         values = {
-            "signs": curvature_probe(logits, row_signs(range(400), draw, "test")(logits)),
+            "signs": row_probe(range(400), draw, "test")(logits),
             "labels": cross_entropy(logits, sampled),
         }
         for name, value in values.items():
