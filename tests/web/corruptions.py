@@ -1,0 +1,68 @@
+"""What the stages of the kind `corruptions` leave behind, for the finished run of the tests of pages."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from app.audits.base import Inputs, Split
+from app.audits.corruptions.sample import sampled
+from app.audits.corruptions.schema import Params
+from app.audits.corruptions.summarise import summarise
+from app.store.artifacts import artifact_key
+from app.store.models import AuditRun
+from app.store.places import get_artifacts
+from app.store.session import transaction
+from tests.results_fixture import TRAIN_ROWS
+from tests.results_rows import CLASSES
+from tests.web.conftest import Results
+from workers.stages import results as saved
+
+PARAMS = Params.model_validate(
+    {"kinds": ["fog", "frost", "saturate"], "severities": ["1", "3", "5"], "budget": "quick"}
+)
+CELLS = 9
+
+
+def add_corruptions(results: Results) -> dict[str, np.ndarray]:
+    """Give the finished run a result of the kind; return its arrays."""
+    rows = results.built.rows
+    n = len(rows.label)
+    chosen = np.sort(sampled((TRAIN_ROWS, TRAIN_ROWS + n), 0, "quick")) - TRAIN_ROWS
+    generator = np.random.default_rng(0)
+    outcome = np.full((n, CELLS + 1), -1, np.int8)
+    outcome[chosen] = generator.random((len(chosen), CELLS + 1)) < np.linspace(0.95, 0.3, CELLS + 1)
+    outcome[chosen, 0] = ~rows.wrong[chosen]
+    margin = generator.normal(size=outcome.shape).astype(np.float16)
+    model = {"outcome": outcome, "margin": margin, "taken": generator.integers(0, 3, outcome.shape).astype(np.int32)}
+    places = [(int(row) + TRAIN_ROWS, column) for row in chosen for column in range(CELLS + 1)]
+    files = [_webp(row % 200, column * 20) for row, column in places]
+    model["list.pictures"] = np.frombuffer(b"".join(files), np.uint8)
+    model["list.picture"] = np.array([(*place, len(file)) for place, file in zip(places, files, strict=True)])
+    model["list.size"] = np.array([[160, 160]])
+    found = summarise(_inputs(rows.label, {f"measure.{name}": array for name, array in model.items()}))
+    key = artifact_key("corruptions", 1, test="web")
+    if not get_artifacts().has(key):
+        with get_artifacts().write(key) as folder:
+            saved.save(found, folder)
+    with transaction() as session:
+        run = session.get_one(AuditRun, results.built.run_id)
+        run.kinds = ["slices", "corruptions"]
+        run.summary = {**run.summary, "corruptions": found.summary}
+        run.details_keys = {**run.details_keys, "corruptions:summarise": key}
+    return dict(found.details)
+
+
+def _inputs(labels: np.ndarray, model: dict[str, np.ndarray]) -> Inputs:
+    manifest = pa.table({"row": np.arange(len(labels)) + TRAIN_ROWS, "label": labels.astype(np.int32)})
+    split = Split("val", manifest, None, None, None, model)
+    return Inputs(split, None, CLASSES, PARAMS, 0, "cpu", None, {}, lambda _share, _message: None)
+
+
+def _webp(red: int, green: int) -> bytes:
+    target = io.BytesIO()
+    Image.new("RGB", (8, 8), (red, green, 90)).save(target, "WEBP")
+    return target.getvalue()
