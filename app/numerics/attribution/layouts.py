@@ -49,10 +49,15 @@ def as_tuple(inputs: Inputs) -> tuple[Tensor, ...]:
 
 
 def layouts(graph: fx.GraphModule, taps: Sequence[Tap], example: tuple[Tensor, ...]) -> dict[str, Layout]:
-    """The layout at each tapped node; a node where examples mix is left out."""
+    """The layout at each tapped node; a node where examples mix is left out.
+
+    Raises:
+        FloatingPointError: an output is not finite, so that nothing can be told.
+    """
     nodes = {node.name: node for node in graph.graph.nodes if node.name in {tap.node for tap in taps}}
     base = tuple(one.expand(3, *one.shape[1:]).clone() for one in example)
     before, after = (_run(graph, set(nodes), inputs) for inputs in (base, _moved(base)))
+    _require_finite(before)
     slopes = _slopes(graph, {name for name, node in nodes.items() if node.target is _ATEN.expand.default}, base)
     found: dict[str, Layout | None] = {}
     for name, node in nodes.items():
@@ -83,6 +88,12 @@ def _run(
     with torch.enable_grad():
         run.run(*inputs)
     return run.seen
+
+
+def _require_finite(seen: dict[str, tuple[tuple[Any, ...], Tensor]]) -> None:
+    for name, (_, output) in seen.items():
+        if not torch.isfinite(output).all():
+            raise FloatingPointError(f"The output of “{name}” is not finite.")
 
 
 def _moved(base: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

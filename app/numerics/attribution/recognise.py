@@ -47,17 +47,32 @@ def _apart(graph: fx.GraphModule, tap: Tap) -> list[Tap]:
 
 
 def refuse_training_mode(graph: fx.GraphModule) -> None:
-    """Raise CannotTap where batch statistics or dropout are active: then no example has a gradient of its own."""
+    """Raise CannotTap where batch statistics, dropout or other chance is at work: no example has its own gradient."""
     for node in graph.graph.nodes:
-        name = str(node.target)
-        statistics = "batch_norm" in name and len(node.args) > 5 and node.args[5] is True
-        dropped = "dropout" in name and node.args[-1] is True
-        if statistics or dropped:
-            what = "dropout" if dropped else "batch normalisation"
+        what = _at_work(node) if isinstance(node.target, torch._ops.OpOverload) else ""
+        if what in {"dropout", "batch normalisation"}:
             raise CannotTap(
                 f"“{node.name}” is {what} in training mode, where an example's gradient is not its own. "
                 "Call model.eval() before torch.export, and upload that."
             )
+        if what:
+            raise CannotTap(
+                f"“{node.name}” draws random numbers in the forward pass, so that an example has no one gradient. "
+                "Upload a network that gives the same output each time."
+            )
+
+
+def _at_work(node: fx.Node) -> str:
+    """What makes an example's output depend on others or on chance; empty where nothing does."""
+    name, target = str(node.target), node.target
+    if "batch_norm" in name:
+        return "batch normalisation" if len(node.args) > 5 and node.args[5] is True else ""
+    if "scaled_dot_product" in name:
+        return "dropout" if _argument(node, 4) or node.kwargs.get("dropout_p") else ""
+    if "dropout" in name:
+        return "dropout" if node.args[-1] is True else ""
+    assert isinstance(target, torch._ops.OpOverload)
+    return "chance" if torch.Tag.nondeterministic_seeded in target.tags else ""
 
 
 def operations(graph: fx.GraphModule, parameter: str) -> set[str]:

@@ -31,6 +31,7 @@ class TappedNetwork:
 
     Raises:
         CannotTap: no weight can be tapped, or the graph is in training mode, where examples depend on one another.
+        FloatingPointError: an output is not finite at the example.
     """
 
     def __init__(self, graph: fx.GraphModule, example: Inputs) -> None:

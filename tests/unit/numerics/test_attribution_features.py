@@ -249,9 +249,11 @@ def test_formed_gradients_hashed_into_buckets_are_unbiased() -> None:
 
 def test_a_gradient_that_is_not_finite_is_named() -> None:
     network, x, _ = networks()["small"]
-    with torch.no_grad():
-        network[3].weight[0, 0] = torch.inf
-    tapped = TappedNetwork(exported(network, x), x[:1])
+    graph = exported(network, x)
+    tapped = TappedNetwork(graph, x[:1])
+    graph.get_parameter("3.weight").data[0, 0] = torch.inf
+    with pytest.raises(FloatingPointError, match="output of “linear” is not finite"):
+        TappedNetwork(graph, x[:1])
     with pytest.raises(FloatingPointError, match="is not finite"):
         tapped.factors(x, lambda logits: margin(logits, torch.zeros(len(x), dtype=torch.int64)))
 
