@@ -50,7 +50,7 @@ def test_a_list_is_worst_first_and_says_what_it_is_worth(audited: Results) -> No
     found = twin(audited, "?list=mislabelled")
     assert [int(item["src"].rpartition("/")[2]) for item in found["items"]] == NAMED
     assert "3 of 100 training images (3.0 %)" in found["text"]
-    assert "10 wrong labels were planted: it named 7 of them (70 %, 95 % interval 40–89 %); 8 stood" in found["text"]
+    assert "10 wrong labels were planted: it named 7 of them (70 %, 95 % interval 40–89 %); 8 stand" in found["text"]
     own = labels(audited)
     assert found["items"][0]["text"] == f"{CLASSES[own[70]]}\nlooks like {CLASSES[(own[70] + 1) % len(CLASSES)]}"
     assert [int(i["src"].rpartition("/")[2]) for i in twin(audited, "?list=memorised")["items"]] == [99, 98, 97, 96, 95]

@@ -24,12 +24,15 @@ class KeptSpectra(NamedTuple):
     ridge: float
 
     def spectrum(self, checkpoint: int) -> Spectrum:
-        """The decomposition at a checkpoint; its vectors were rounded to float32."""
+        """The decomposition at a checkpoint; its vectors are rounded to float32 and stay on disk until read."""
         values, vectors = (
-            torch.from_numpy(np.load(self.folder / f"spectrum.{name}-{checkpoint}.npy", allow_pickle=False))
+            # Copy on write: torch wants memory that could be written, the file stays as it is.
+            torch.from_numpy(
+                np.load(self.folder / f"spectrum.{name}-{checkpoint}.npy", mmap_mode="c", allow_pickle=False)
+            )
             for name in ("values", "vectors")
         )
-        return Spectrum(values, vectors.double())
+        return Spectrum(values, vectors)
 
 
 def spectra_arrays(trained: Sequence[Checkpoint], ridge: float | None) -> dict[str, NDArray[np.generic]]:

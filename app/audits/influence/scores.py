@@ -154,7 +154,7 @@ def checkpoints_of(inputs: Inputs, train: Split) -> tuple[list[Checkpoint], floa
     for c in range(count):
         codes = rows(train, c)
         doubts = torch.from_numpy(array(train, "doubt", c))
-        spectrum = kept.spectrum(c) if kept else Spectrum.of([codes.rows()])
+        spectrum = kept.spectrum(c) if kept else Spectrum.of(codes.blocks())
         found.append(Checkpoint(codes, spectrum, torch.zeros(0, codes.codes.shape[1]), doubts))
     return found, kept.ridge if kept else params.ridge or DEFAULT_RIDGE
 

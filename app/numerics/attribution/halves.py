@@ -46,7 +46,7 @@ def _every_second(point: Checkpoint, side: int) -> Checkpoint:
 
 def half_spectrum(spectrum: Spectrum, side: int) -> Spectrum:
     """The decomposition for every second feature from `side` (0 or 1) on, without a look at the rows."""
-    part = spectrum.vectors[side::2]
+    part = spectrum.vectors[side::2].double()
     values, vectors = torch.linalg.eigh((part * spectrum.values) @ part.T)
     return Spectrum(values.flip(0).clamp(min=0), vectors.flip(1))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,12 @@ class QuantisedRows(NamedTuple):
         """Return the rows at these places, int64 [m]."""
         return QuantisedRows(self.codes[places], self.scales[places])
 
+    def blocks(self) -> Iterator[Tensor]:
+        """Yield all rows as float32, some at a time; fewer rows than features come at once."""
+        size = max(self.codes.shape[1], _ROWS)
+        for start in range(0, len(self.codes), size):
+            yield self.rows(start, start + size)
+
     def dot(self, queries: Tensor) -> Tensor:
         """Inner products float32 [n, m] with queries float32 [m, k].
 
@@ -42,7 +49,8 @@ class QuantisedRows(NamedTuple):
 
 
 _BLOCK = 2**20
-"""Numbers in a block, 4 MiB."""
+"""Numbers in a block of `dot`, 4 MiB."""
+_ROWS = 4096
 
 
 def quantise(rows: Tensor) -> QuantisedRows:

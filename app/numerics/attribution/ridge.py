@@ -13,7 +13,9 @@ score on three tasks (`benchmarks/attribution_ridge.py`). Where there are severa
 
 
 class Spectrum:
-    """Eigen-decomposition of ΦᵀΦ: `values` [r] descending, `vectors` [k, r], r = min(k, N); float64.
+    """Eigen-decomposition of ΦᵀΦ: `values` float64 [r] descending, `vectors` [k, r], r = min(k, N).
+
+    `vectors` are float64 as computed, and may be float32 as kept on disk: `solve` computes in their type.
 
     The ridge is relative: `ridge` = 1 means λ equal to the mean of the k eigenvalues of ΦᵀΦ.
     """
@@ -43,9 +45,9 @@ class Spectrum:
         rest = next(parts, None)
         if rest is None and len(first) < first.shape[1]:
             return cls._from_rows(first.double())
-        moment = first.double().T @ first.double()
+        moment = (first.T @ first).double()
         while rest is not None:
-            moment += rest.double().T @ rest.double()
+            moment += (rest.T @ rest).double()
             rest = next(parts, None)
         values, vectors = torch.linalg.eigh(moment)
         return cls(values.flip(0).clamp(min=0), vectors.flip(1))
@@ -61,13 +63,15 @@ class Spectrum:
     def solve(self, queries: Tensor, ridge: float) -> Tensor:
         """Return (ΦᵀΦ + λI)⁻¹ q for each row q of `queries` [m, k], float32.
 
+        With float32 vectors the relative error of a direction is that of a float times (its eigenvalue + λ)/λ.
+
         Raises:
             ValueError: `ridge` is not positive; without one the inverse follows noise (or does not exist).
         """
         if ridge <= 0:
             raise ValueError("The ridge must be positive.")
         amount = ridge * self.mean
-        q = queries.double()
+        q = queries.to(self.vectors.dtype)
         inside = q @ self.vectors
-        shrunk = inside * (1 / (self.values + amount) - 1 / amount)
+        shrunk = inside * (1 / (self.values + amount) - 1 / amount).to(q)
         return (q / amount + shrunk @ self.vectors.T).float()
