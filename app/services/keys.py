@@ -17,7 +17,7 @@ PREDICT_VERSION = 1
 EMBED_VERSION = 1
 ASSEMBLE_VERSION = 1
 PUBLISH_VERSION = 1
-RETRAIN_VERSION = 1
+RETRAIN_VERSION = 2
 LIBRARIES = ("faultline", "torch", "torchvision", "timm", "open_clip_torch", "numpy", "scipy", "scikit-learn")
 
 

@@ -22,11 +22,18 @@ class Recipe(BaseModel):
         0.9, ge=0, lt=1, description="Of sgd (Nesterov's where positive); β₁ of adamw. The middle with one_cycle."
     )
     weight_decay: float = Field(0.0, ge=0, le=10)
-    schedule: Literal["constant", "cosine", "one_cycle"] = "one_cycle"
+    schedule: Literal["constant", "cosine", "one_cycle", "step"] = Field(
+        "one_cycle", description="step: a tenth of the rate from half of the steps on, a hundredth from three quarters."
+    )
     warmup: float = Field(0.3, ge=0, le=0.9, description="Share of the steps over which the rate rises.")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     shift: int = Field(0, ge=0, le=1024, description="Pixels by which an image is moved at most, its border repeated.")
     mirror: bool = Field(False, description="Whether half of the images are flipped left to right.")
+    clip: float = Field(0.0, ge=0, le=1e6, description="Largest norm of the gradient; 0: no limit.")
+    average: float = Field(0.0, ge=0, lt=1, description="Decay of a moving average of the weights; 0: none.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16: faster on processors that have it; weights and loss stay float32."
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="Of the first weights, the order of the images, and dropout.")
 
 

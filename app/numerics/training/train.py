@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from app.numerics.attribution.outputs import margin
 from app.numerics.training.augment import augmented
+from app.numerics.training.average import WeightAverage
 from app.numerics.training.settings import TrainingSettings, momentum_at, rate_at
 
 Fetch = Callable[[Tensor], Tensor]
@@ -45,7 +46,8 @@ def train(
     device, dropout included.
 
     Args:
-        network: its parameters are moved to `device` and changed; in evaluation mode between epochs.
+        network: its parameters are moved to `device` (channels last in memory, the faster order for convolutions) and
+            changed; in evaluation mode between epochs.
         rows: the images.
         chosen: indices int64 of the rows to train on, at least 1.
         settings: how.
@@ -58,7 +60,8 @@ def train(
     """
     if not len(chosen):
         raise ValueError("There are no rows to train on.")
-    network.to(device)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = WeightAverage(network, settings.average) if settings.average else None
     optimiser, generator = _optimiser(network, settings), torch.Generator().manual_seed(seed)
     per_epoch = len(_batches(chosen, settings.batch_size))
     steps = per_epoch * settings.epochs
@@ -70,10 +73,14 @@ def train(
             for place, batch in enumerate(_batches(order, settings.batch_size)):
                 _set(optimiser, settings, epoch * per_epoch + place, steps)
                 total += _step(network, optimiser, rows, batch, settings, generator, device) * len(batch)
+                if average:
+                    average.follow()
             network.eval()
         loss = float(total) / len(chosen)
         if not loss < float("inf"):
             raise FloatingPointError(f"The loss is not finite after epoch {epoch + 1}.")
+        if average and epoch == settings.epochs - 1:
+            average.settle()
         yield loss
 
 
@@ -101,12 +108,15 @@ def _step(
 ) -> Tensor:
     pixels = augmented(rows.fetch(batch), settings.shift, settings.mirror, generator).to(device)
     labels = rows.labels[batch].to(device)
-    logits = network(rows.to_input(pixels))
+    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        logits = network(rows.to_input(pixels))
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         raise ValueError("in training it returns something else than one row of scores for each image.")
-    loss = cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+    loss = cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
+    if settings.clip:
+        nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
     optimiser.step()
     return loss.detach()
 

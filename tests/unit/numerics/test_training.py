@@ -11,10 +11,12 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from app.numerics.attribution.outputs import margin
 from app.numerics.training.augment import augmented
-from app.numerics.training.settings import TrainingSettings, momentum_at, rate_at
+from app.numerics.training.average import WeightAverage
+from app.numerics.training.settings import Optimiser, TrainingSettings, momentum_at, rate_at
 from app.numerics.training.train import Rows, outputs, train
 
 CPU = torch.device("cpu")
@@ -98,9 +100,88 @@ def test_one_cycle_is_torch_s(steps: int) -> None:
             schedule.step()
 
 
+def test_steps_are_torch_s_milestones() -> None:
+    settings = TrainingSettings(1, 1, 0.4, schedule="step")
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.4)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [20, 30], gamma=0.1)
+    for step in range(40):
+        assert rate_at(settings, step, 40) == pytest.approx(optimiser.param_groups[0]["lr"], rel=1e-6)
+        optimiser.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_a_training_is_the_loop_that_torch_s_manual_would_write(optimiser: Optimiser) -> None:
+    """Batches in the same order, the same rates, clipping and decay: the same weights."""
+    rows, seed = small_rows(), 11
+    settings = TrainingSettings(
+        3, 8, 0.02, optimiser=optimiser, weight_decay=0.01, schedule="step", clip=0.5, label_smoothing=0.05
+    )
+    ours, theirs = fresh(), fresh()
+    losses = list(train(ours, rows, torch.arange(40), settings, seed, CPU))
+    order, made = torch.Generator().manual_seed(seed), theirs.parameters()
+    plain = (
+        torch.optim.SGD(made, 0.02, momentum=0.9, nesterov=True, weight_decay=0.01)
+        if optimiser == "sgd"
+        else torch.optim.AdamW(made, 0.02, weight_decay=0.01)
+    )
+    schedule = torch.optim.lr_scheduler.MultiStepLR(plain, [8, 12], gamma=0.1)
+    loss = nn.CrossEntropyLoss(label_smoothing=0.05)
+    for expected in losses:
+        total = 0.0
+        for batch in torch.randperm(40, generator=order).split(8):  # type: ignore[no-untyped-call]
+            found = loss(theirs.train()(rows.to_input(rows.fetch(batch))), rows.labels[batch])
+            plain.zero_grad()
+            found.backward()
+            nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+            plain.step()
+            schedule.step()
+            total += found.item() * 8 / 40
+        assert expected == pytest.approx(total, rel=1e-4)
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_averaged_weights_are_torch_s() -> None:
+    network = fresh()
+    ours, theirs = WeightAverage(network, 0.05), AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.05))  # type: ignore[no-untyped-call]
+    generator = torch.Generator().manual_seed(0)
+    theirs.update_parameters(network)
+    for _ in range(5):
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=generator))
+        ours.follow()
+        theirs.update_parameters(network)
+    ours.settle()
+    for mine, other in zip(network.parameters(), theirs.module.parameters(), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_the_average_is_what_the_network_has_at_the_end() -> None:
+    rows, chosen = small_rows(), torch.arange(40)
+    plain, averaged, again = (trained(rows, chosen, average=value) for value in (0.0, 0.5, 0.5))
+    assert same(averaged, again)
+    assert not same(plain, averaged)
+    assert (averaged["0.weight"] - plain["0.weight"]).abs().max() < 0.5
+    assert averaged["1.num_batches_tracked"] == plain["1.num_batches_tracked"]
+
+
+def test_half_precision_learns_as_well_and_keeps_its_weights_whole() -> None:
+    rows, chosen = small_rows(), torch.arange(40)
+    found: list[list[float]] = []
+    for precision in ("float32", "bfloat16"):
+        network, settings = fresh(), TrainingSettings(20, 8, 0.05, precision=precision)
+        found.append(list(train(network, rows, chosen, settings, 1, CPU)))
+        assert {value.dtype for value in network.parameters()} == {torch.float32}
+    assert found[0] != found[1]
+    assert found[1][-1] == pytest.approx(found[0][-1], abs=0.05)
+    assert found[1][-1] < 0.5 * found[1][0]
+
+
 @pytest.mark.parametrize("steps", [1, 2, 5, 100])
 def test_rates_of_every_schedule_are_positive_and_at_most_the_largest(steps: int) -> None:
-    for schedule in ("constant", "cosine", "one_cycle"):
+    for schedule in ("constant", "cosine", "one_cycle", "step"):
         for warmup in (0.0, 0.3, 0.9):
             settings = TrainingSettings(1, 1, 0.4, schedule=schedule, warmup=warmup)
             rates = [rate_at(settings, step, steps) for step in range(steps)]
