@@ -8,7 +8,7 @@ from typing import Any
 from app.audits import kind as kind_named
 from app.audits.base import RetrainStageSpec
 from app.audits.retraining import StoredPlan
-from app.services import keys
+from app.services import fit, keys
 from app.store.places import get_artifacts
 from app.store.repositories import jobs
 from app.store.repositories.jobs import Job
@@ -21,17 +21,31 @@ SMALL = 300_000
 TOGETHER = 8
 
 
+_FORMATS = {
+    "predictions": "A table of predictions",
+    "torchscript": "A TorchScript file",
+    "export": "A file of torch.export",
+    "onnx": "An ONNX file",
+}
+
+
 def require_retrainable(plan: RunPlan) -> None:
     """Raise a `UserError` that says why the version's network cannot be trained anew on the training split."""
     rows = plan.range("train")
     require(
-        plan.spec.format == "safetensors",
-        f"A {plan.spec.format} model cannot be trained anew; upload its weights as safetensors with the architecture.",
-    )
-    require(
         plan.recipe is not None,
         "The model version carries no training recipe, so nothing can be retrained: add a version with one, or set the "
         "number of retrained models to 0.",
+    )
+    assert plan.recipe is not None
+    require(
+        plan.spec.format == "safetensors" or bool(plan.recipe.get("architecture")),
+        f"{_FORMATS.get(plan.spec.format, 'This model')} does not say how to build the network anew: add the "
+        "architecture to the training recipe, or upload the weights as safetensors with it.",
+    )
+    require(
+        fit.has_images(plan.rows.dataset),
+        f"The data set “{plan.rows.dataset.name}” has no images to train on.",
     )
     assert rows is not None
     there = set(labels_between(plan, *rows).tolist())

@@ -58,7 +58,7 @@ def require_images(encoder: str, version: ModelVersion, dataset: Dataset, kinds:
     wanted = [kind_named(name) for name in kinds]
     predicts = any(kind.needs_predictions for kind in wanted) and version.format != "predictions"
     embeds = any(kind.needs_embeddings for kind in wanted) and encoder not in encoder_names.OF_THE_RUN
-    if not (predicts or embeds) or _has_images(dataset):
+    if not (predicts or embeds) or has_images(dataset):
         return
     if predicts:
         message = "so the model has nothing to look at. Choose a table of predictions for it, or another data set."
@@ -115,7 +115,8 @@ def _shows_features(version: ModelVersion) -> bool:
     return bool(version.spec.get("penultimate", True)) and version.format != "predictions"
 
 
-def _has_images(dataset: Dataset) -> bool:
+def has_images(dataset: Dataset) -> bool:
+    """Whether a data set has pictures, and not numbers alone."""
     if "packs.json" not in _names(dataset):
         return True
     return bool(json.loads(get_artifacts().read(dataset.artifact_key, "packs.json")))

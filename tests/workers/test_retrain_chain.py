@@ -223,24 +223,6 @@ def test_a_diverging_recipe_says_so(parts: tuple[int, int]) -> None:
             session.get_one(ModelVersion, parts[1]).claim = {"recipe": RECIPE}
 
 
-def test_datamodels_come_from_their_own_networks_and_share_the_gradients(parts: tuple[int, int], run: AuditRun) -> None:
-    twin = Twin()
-    found = audited(parts, twin, "datamodels", retrain=20, targets=6, top=5, features=256, shapley=5)
-    assert (found.status, found.error) == ("succeeded", "")
-    assert sum(unit["stage"] == "retrain" for unit in twin.ran) == 3
-    assert not [unit for unit in twin.ran if unit["stage"] == "model-shard"], "influence took them before"
-    summary = found.summary["datamodels"]
-    assert {m["method"] for m in summary["methods"]} == {"plain", "weighted", "subset", "trak"}
-    assert (summary["models"], summary["held_out"], summary["memory"]["rows"]) == (20, 4, 18)
-    train = pq.read_table(get_artifacts().local(found.details_keys["datamodels:memorise"]) / "train.parquet")
-    own = np.load(get_artifacts().local(found.details_keys["datamodels:retrain"]) / "own.npy")
-    masks = read_plan(get_artifacts().local(found.details_keys["datamodels:plan"]), 18).masks
-    expected = [own[masks[:, i], i].mean() - own[~masks[:, i], i].mean() for i in range(18)]
-    np.testing.assert_allclose(train["memorisation"].to_numpy(), expected, rtol=1e-3, atol=1e-4)
-    values = pq.read_table(get_artifacts().local(found.details_keys["datamodels:value"]) / "values.parquet")
-    assert values["row"].to_pylist() == train["row"].to_pylist()
-
-
 def test_a_cancel_stops_a_training_within_seconds_and_a_resume_takes_what_is_there(parts: tuple[int, int]) -> None:
     slow = RECIPE | {"epochs": 10_000}
     with transaction() as session:

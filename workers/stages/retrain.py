@@ -53,8 +53,8 @@ def _compute(work: Work, plan: RunPlan, planned: RetrainPlan, key: str) -> None:
         for name, array in (("train", labels_between(plan, *train)), ("targets", labels), ("masks", planned.masks)):
             np.save(folder / f"{name}.npy", array)
         payload = {
-            "file": str(file),
-            "spec": plan.rows.version.spec,
+            "file": str(file) if plan.spec.format == "safetensors" else None,
+            "spec": plan.rows.version.spec | {"classes": plan.classes},
             "recipe": plan.recipe,
             "train": str(_pixels(work, child, plan, np.arange(*train))),
             "train_labels": str(folder / "train.npy"),

@@ -146,7 +146,7 @@ def _note(summary: DatamodelsSummary) -> str:
         said += f" A perfect attribution would get {summary.ceiling:.2f}."
     return said + (
         " Predicted against actual log-odds: correlation and slope within each image (slope 1 is calibrated), and the "
-        "mean absolute difference."
+        "mean absolute difference; there n counts pairs of part and image."
     )
 
 

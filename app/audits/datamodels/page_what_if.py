@@ -58,7 +58,7 @@ def groups_of(mean: Mean, labels: np.ndarray, own: int | None, reader: RunReader
     """The images that help and harm most, and whole classes: the own one, and those that weigh most."""
     few, many = (Group(mean.top(count)) for count in COUNTS)
     found = [Asked(f"Without its {len(few.rows)} most helpful", few)]
-    if len(many.rows) > len(few.rows):
+    if len(many.rows) > 2 * len(few.rows):
         found.append(Asked(f"Without its {len(many.rows)} most helpful", many))
     worst = Group(mean.bottom(COUNTS[0]))
     found.append(Asked(f"Without its {len(worst.rows)} most harmful", worst))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -10,7 +10,7 @@ from app.errors import UserError
 
 
 class Recipe(BaseModel):
-    """A training recipe; architecture and preprocessing are the version's own."""
+    """A training recipe; preprocessing is the version's own, and the architecture where its weights came with one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,6 +33,11 @@ class Recipe(BaseModel):
     average: float = Field(0.0, ge=0, lt=1, description="Decay of a moving average of the weights; 0: none.")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16: faster on processors that have it; weights and loss stay float32."
+    )
+    architecture: str | list[dict[str, Any]] = Field(
+        "",
+        description="What to train, as a name or a list of layers; needed where the version is no safetensors file, "
+        "and ignored where it is.",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Of the first weights, the order of the images, and dropout.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,9 @@ class TrainRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    file: Path = Field(description="A checkpoint: it says how many outputs the network has.")
+    file: Path | None = Field(
+        description="A safetensors checkpoint: it says how many outputs the network has. None: one for each class."
+    )
     spec: ModelSpec
     recipe: Recipe
     train: Path = Field(description="Folder that `decode` wrote for the training split.")
@@ -94,20 +96,53 @@ def train_models(payload: dict[str, Any], progress: Progress) -> dict[str, Any]:
         for folder, labels in ((request.train, request.train_labels), (request.targets, request.target_labels))
     )
     masks = torch.from_numpy(np.load(request.masks, allow_pickle=False)) & (trained.labels >= 0)
-    state, found = read_weights(request.file), []
+    (spec, state), found = to_build(request), list[tuple[Outputs, Outputs]]()
     for place, seed in enumerate(request.seeds):
 
         def said(share: float, place: int = place) -> None:
             progress({"done": place + share, "total": len(request.seeds)})
 
-        network = fresh_network(request.spec, state, request.recipe.seed * 2**31 + seed)
+        network = fresh_network(spec, state, request.recipe.seed * 2**31 + seed)
         _fit(network, trained, masks[place].nonzero()[:, 0], request, seed, device, said)
         found.append((outputs(network, targets, device), outputs(network, trained, device)))
     _save(request.output, found)
     return {"seconds": time.monotonic() - began}
 
 
-def fresh_network(spec: ModelSpec, state: dict[str, Tensor], seed: int) -> nn.Module:
+class _Wide(dict[str, Tensor]):
+    """Stands for weights that nobody has: whatever the classifier is called, it has so many outputs."""
+
+    def __init__(self, outputs: int) -> None:
+        self._weight = torch.empty(outputs, 1, device="meta")
+
+    def get(self, _name: str, _default: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """Return a weight of that many rows."""
+        return self._weight
+
+
+def to_build(request: TrainRequest) -> tuple[ModelSpec, Mapping[str, Tensor]]:
+    """What names the architecture, and weights that say how many outputs it has.
+
+    Raises:
+        UserError: the recipe's architecture cannot be built, or has another number of outputs than there are classes.
+    """
+    if request.file is not None:
+        return request.spec, read_weights(request.file)
+    spec = request.spec.model_copy(update={"architecture": request.recipe.architecture})
+    classes, state = len(spec.classes), _Wide(len(spec.classes))
+    blank = torch.zeros(1, spec.preprocessing.channels, *spec.preprocessing.size)
+    try:
+        with torch.inference_mode():
+            shape = tuple(fresh_network(spec, state, 0).eval()(blank).shape)
+    except RuntimeError as error:
+        raise UserError(f"The recipe's architecture cannot take the model's images: {error}.") from error
+    if shape != (1, classes):
+        said = f"{shape[-1]:,} outputs" if len(shape) == 2 else f"an output of shape {shape}"
+        raise UserError(f"The recipe's architecture gives {said} for an image; the model knows {classes:,} classes.")
+    return spec, state
+
+
+def fresh_network(spec: ModelSpec, state: Mapping[str, Tensor], seed: int) -> nn.Module:
     """The architecture with new random weights and as many outputs as `state` has; the same seed, the same weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -115,8 +150,8 @@ def fresh_network(spec: ModelSpec, state: dict[str, Tensor], seed: int) -> nn.Mo
 
 
 def settings_of(recipe: Recipe) -> TrainingSettings:
-    """A recipe as the trainer takes it; the seed goes its own way."""
-    return TrainingSettings(**recipe.model_dump(exclude={"seed"}))
+    """A recipe as the trainer takes it; the seed and the architecture go their own way."""
+    return TrainingSettings(**recipe.model_dump(exclude={"seed", "architecture"}))
 
 
 def _fit(
