@@ -122,6 +122,8 @@ def test_removals_count_predictions(run: AuditRun) -> None:
     assert plan.masks.shape == ((1 + 2 * 5) * 3, 18)
     assert plan.masks[:3].all(), "the first networks see everything"
     assert (plan.masks[3:].sum(axis=1) == 15).all()
+    assert len(set(plan.seeds[:3].tolist())) == 3
+    np.testing.assert_array_equal(plan.seeds.reshape(-1, 3), np.tile(plan.seeds[:3], (11, 1)), "pairs differ in images")
     margins = np.load(folder(run, "without") / "margins.npy")
     methods = [m["method"] for m in run.summary["influence"]["methods"]]
     for place, name in enumerate([*methods, "random"]):

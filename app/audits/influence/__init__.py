@@ -7,7 +7,7 @@ from app.audits.influence.group_schema import GroupPayload
 from app.audits.influence.page import answer, panels
 from app.audits.influence.page_files import run_files
 from app.audits.influence.page_lists import training_lists
-from app.audits.influence.schema import InfluenceSummary, Params
+from app.audits.influence.schema import InfluenceSummary, Params, networks
 
 AUDIT = AuditKind(
     name="influence",
@@ -36,7 +36,7 @@ AUDIT = AuditKind(
             "app.audits.influence.proof:prove",
             needs=("plan", "retrain", "attribute"),
         ),
-        StageSpec("choose", "Choose removals", 1, "app.audits.influence.removal:choose", needs=("attribute",)),
+        StageSpec("choose", "Choose removals", 2, "app.audits.influence.removal:choose", needs=("attribute",)),
         RetrainStageSpec("without", "Retrain without them", 1, plan="choose", switch="counterfactuals"),
         StageSpec(
             "flip",
@@ -77,6 +77,7 @@ AUDIT = AuditKind(
     reads_sentences=False,
     panels=panels,
     training_lists=training_lists,
+    networks=networks,
     files=run_files,
     answer=answer,
     needs_embeddings=True,
