@@ -340,6 +340,10 @@ def _no_files(_reader: RunReader) -> list[RunArrays]:
     return []
 
 
+def _no_networks(_params: Any) -> int:
+    return 0
+
+
 def _no_rows(_metrics: Mapping[str, Any]) -> Sequence[int]:
     return ()
 
@@ -363,6 +367,8 @@ class AuditKind:
     """Whether its stages or answers encode sentences; where not, the encoder is not loaded for them."""
     needs_embeddings: bool = True
     needs_predictions: bool = True
+    networks: Callable[[Any], int] = _no_networks
+    """How many networks are trained anew for an instance of `params`, at most; said before an audit starts."""
     report_rows: Callable[[Mapping[str, Any]], Sequence[int]] = _no_rows
     """Positions of the images that a finding with these metrics shows in a report, the most telling first."""
     training_lists: Callable[[RunReader], list[TrainingList]] = _no_lists

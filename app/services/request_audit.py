@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.orm import Session
 
 from app.audits import kind as kind_named
 from app.audits import kinds
+from app.audits.base import RetrainStageSpec
 from app.errors import Conflict, FieldError, NotFound
 from app.loaders.datasets.report import compare_classes
 from app.loaders.encoder_names import FORMS as ENCODER_FORMS
@@ -46,6 +47,8 @@ class Work(NamedTuple):
     """Rows that earlier runs have computed."""
     seconds: float | None
     """Expected time of the rest, None where nothing is known yet."""
+    unit: Literal["rows", "networks"] = "rows"
+    """What is counted."""
 
 
 class Parts(NamedTuple):
@@ -145,15 +148,38 @@ def class_notes(version: ModelVersion, dataset: Dataset) -> list[str]:
     return [item.sentence for item in compare_classes(dataset.classes, model_classes).items]
 
 
-def estimate(session: Session, parts: Parts, encoder: str) -> list[Work]:
-    """Return the costly parts of an audit: how many rows, how many of them known, how long the rest may take."""
+def estimate(
+    session: Session, parts: Parts, encoder: str, params: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[Work]:
+    """Return the costly parts of an audit: how many rows, how many of them known, how long the rest may take.
+
+    `params` are those of the chosen kinds; they say how many networks are to be trained anew.
+
+    Raises:
+        FieldError: a parameter is out of its range.
+    """
     rows = parts.audited.stop - parts.audited.start
     if parts.train is not None and parts.train.id != parts.audited.id:
         rows += parts.train.stop - parts.train.start
     work = [_part(session, parts, "predict", "Predict", rows, encoder="")]
     if encoder not in {"given", "penultimate"}:
         work.append(_part(session, parts, "embed", "Embed", rows, encoder=encoder))
-    return work
+    trained = _trained(session, parts, params or {})
+    return [*work, trained] if trained else work
+
+
+def _trained(session: Session, parts: Parts, params: Mapping[str, Mapping[str, Any]]) -> Work | None:
+    """Networks to train anew, by the pace of the newest run that trained some of this version's."""
+    asked = {name: kind_named(name).params.model_validate(_params(name, given)) for name, given in params.items()}
+    networks = sum(kind_named(name).networks(own) for name, own in asked.items())
+    if not networks or parts.train is None:
+        return None
+    stages = [
+        f"{kind.name}:{s.name}" for kind in kinds().values() for s in kind.stages if isinstance(s, RetrainStageSpec)
+    ]
+    rates = (runs.rows_per_second(session, stage, version_id=parts.version.id, encoder="") for stage in stages)
+    rate = next((rate for rate in rates if rate), None)
+    return Work("Train networks anew", networks, 0, networks / rate if rate else None, "networks")
 
 
 def _part(session: Session, parts: Parts, stage: str, title: str, rows: int, *, encoder: str) -> Work:

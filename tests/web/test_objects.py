@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from app.store.places import get_artifacts, get_blobs
 from app.store.repositories import registry
 from app.store.repositories.findings import SUBJECT
 from app.store.session import reading, transaction
+from app.web.templating import duration
 from tests.factories import People, Signed, create_dataset, create_run, create_slice, create_stage, create_version
 from tests.results_fixture import Built, build
 
@@ -237,6 +240,27 @@ def test_work_is_costed_before_it_is_asked_for(analyst: Signed, people: People) 
     work = analyst.get("/api/v1/audits/new", params=query).json()["work"]
     assert [(w["title"], w["rows"], w["cached"]) for w in work] == [("Predict", 90, 30), ("Embed", 90, 0)]
     assert work[0]["seconds"] > 0
+
+
+def test_networks_to_train_are_counted_and_timed_by_an_earlier_run(analyst: Signed, people: People) -> None:
+    form = _choice(people) | {"kinds": "datamodels", "datamodels.retrain": "500", "datamodels.counterfactuals": "10"}
+    form |= {"datamodels.removal_repeats": "3", "estimate": "1"}
+    page = analyst.post("/audits/new", form)
+    assert page.status_code == 200
+    assert "Train networks anew</dt>" in page.text
+    assert f"{500 + 3 * (1 + 10 * 3)} networks" in page.text
+    with transaction() as session:
+        ids = {"model_version_id": int(form["model_version"]), "dataset_id": int(form["data"].partition("/")[0])}
+        run = create_run(session, people.project_id, status="succeeded", **ids)
+        began = utcnow().replace(microsecond=0)
+        done = {"status": "succeeded", "total": 40, "done": 40, "started_at": began, "name": "influence:retrain"}
+        create_stage(session, "run", run.id, finished_at=began + timedelta(seconds=80), **done)
+    text = re.sub(r"<[^>]+>", " ", analyst.post("/audits/new", form).text)
+    assert f"about {duration(2 * 593)}" in text
+    none = form | {"datamodels.retrain": "0", "datamodels.counterfactuals": "0"}
+    assert "Train networks anew" not in analyst.post("/audits/new", none).text
+    refused = analyst.post("/audits/new", form | {"datamodels.retrain": "-3"})
+    assert "greater than or equal to 0" in refused.text
 
 
 def test_scripts_start_cancel_and_resume(analyst: Signed, people: People) -> None:

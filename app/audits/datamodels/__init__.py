@@ -5,7 +5,7 @@ from dataclasses import replace
 from app.audits.base import AuditKind, RetrainStageSpec, StageSpec
 from app.audits.datamodels.page import panels
 from app.audits.datamodels.page_lists import training_lists
-from app.audits.datamodels.schema import DatamodelsSummary, Params
+from app.audits.datamodels.schema import DatamodelsSummary, Params, networks
 from app.audits.gradients import GRADIENTS
 
 AUDIT = AuditKind(
@@ -40,6 +40,7 @@ AUDIT = AuditKind(
     reads_sentences=False,
     panels=panels,
     training_lists=training_lists,
+    networks=networks,
     needs_embeddings=False,
     needs_predictions=True,
 )

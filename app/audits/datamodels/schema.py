@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, Field
 
@@ -56,6 +56,12 @@ class Params(BaseModel):
     shapley: int = Field(
         0, ge=0, le=100_000, description="Random orders for Data Shapley, at most 1,000 training images. 0: none."
     )
+
+
+def networks(params: Params) -> int:
+    """How many networks these parameters ask to train, at most: on random parts, on all images and after removals."""
+    removals = 1 + params.counterfactuals * len(get_args(Removed))
+    return params.retrain + (params.removal_repeats * removals if params.counterfactuals else 0)
 
 
 class Bounds(BaseModel):

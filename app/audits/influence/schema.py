@@ -61,6 +61,12 @@ class Params(BaseModel):
     removal_repeats: int = Field(3, ge=3, le=10, description="Networks trained after each removal.")
 
 
+def networks(params: Params) -> int:
+    """How many networks these parameters ask to train, at most: on random halves, on all images and after removals."""
+    removals = 1 + params.counterfactuals * (len(METHODS) + 1)
+    return params.retrain * params.repeats + (params.removal_repeats * removals if params.counterfactuals else 0)
+
+
 class Removal(BaseModel):
     """What retraining without some images did to predictions that were right; intervals at 95 %."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, Field
@@ -49,6 +52,7 @@ class WorkRow(BaseModel):
     rows: int
     cached: int = Field(description="Rows that earlier runs have computed.")
     seconds: float | None = Field(description="Expected time of the rest, from the newest run that did the same.")
+    unit: str = Field(description="What is counted: rows, or networks to train.")
 
 
 class NewAuditPage(BaseModel):
@@ -100,10 +104,10 @@ def start_audit(request: Request, access: ProjectAccess, sent: SentForm) -> Resp
     chosen = text(sent, "project_id")
     project_id = access.project(int(chosen) if chosen.isdigit() else 0, "analyst").id
     choice = (text(sent, "model_version"), text(sent, "data"), text(sent, "train"))
-    if "estimate" in sent:
-        return render(request, NEW, _new(access, project_id, Form.typed(sent), choice))
     try:
         wanted = _wanted(sent)
+        if "estimate" in sent:
+            return render(request, NEW, _new(access, project_id, Form.typed(sent), choice, wanted.params))
         run = service.request_audit(access.session, project_id, access.user, wanted)
     except UserError as error:
         return render(request, NEW, _new(access, project_id, Form.typed(sent, error), choice), error.status)
@@ -134,13 +138,19 @@ def _request(choice: tuple[str, str, str], encoder: str, **more: object) -> RunR
     return request
 
 
-def _new(access: Access, project_id: int | None, form: Form, choice: tuple[str, str, str]) -> NewAuditPage:
+def _new(
+    access: Access,
+    project_id: int | None,
+    form: Form,
+    choice: tuple[str, str, str],
+    params: Mapping[str, Mapping[str, Any]] | None = None,
+) -> NewAuditPage:
     projects = writable(access, project_id)
     chosen = projects[0].id if projects else None
     models = _models(access, chosen)
     data = _splits(access, chosen)
     choice = _completed(choice, models, data)
-    work, notes, problem = _cost(access, chosen, choice, form.value("encoder", get_settings().encoder))
+    work, notes, problem = _cost(access, chosen, choice, form.value("encoder", get_settings().encoder), params)
     return NewAuditPage(
         project_id=chosen,
         projects=projects,
@@ -173,15 +183,19 @@ def _completed(choice: tuple[str, str, str], models: list[Option], data: list[Op
 
 
 def _cost(
-    access: Access, project_id: int | None, choice: tuple[str, str, str], encoder: str
+    access: Access,
+    project_id: int | None,
+    choice: tuple[str, str, str],
+    encoder: str,
+    params: Mapping[str, Mapping[str, Any]] | None,
 ) -> tuple[list[WorkRow], list[str], str]:
     if project_id is None or not (choice[0] and choice[1]):
         return [], [], ""
     try:
         parts = service.find_parts(access.session, project_id, _request(choice, encoder))
+        work = [WorkRow(**part._asdict()) for part in service.estimate(access.session, parts, encoder, params)]
     except FaultlineError as error:
         return [], [], error.message
-    work = [WorkRow(**part._asdict()) for part in service.estimate(access.session, parts, encoder)]
     retired = retired_note(access.session, parts.version)
     return work, [*([retired] if retired else []), *service.class_notes(parts.version, parts.dataset)], ""
 
