@@ -119,17 +119,20 @@ def test_the_summary_has_the_score_that_scipy_computes_of_the_exported_arrays(ru
 
 def test_removals_count_predictions(run: AuditRun) -> None:
     plan = read_plan(folder(run, "choose"), 18)
-    assert plan.masks.shape == ((1 + 2 * 5) * 3, 18)
+    methods = [m["method"] for m in run.summary["influence"]["methods"]]
+    removals = len(methods) + 1
+    assert plan.masks.shape == ((1 + 2 * removals) * 3, 18)
     assert plan.masks[:3].all(), "the first networks see everything"
     assert (plan.masks[3:].sum(axis=1) == 15).all()
     assert len(set(plan.seeds[:3].tolist())) == 3
-    np.testing.assert_array_equal(plan.seeds.reshape(-1, 3), np.tile(plan.seeds[:3], (11, 1)), "pairs differ in images")
+    np.testing.assert_array_equal(
+        plan.seeds.reshape(-1, 3), np.tile(plan.seeds[:3], (1 + 2 * removals, 1)), "pairs differ in images"
+    )
     margins = np.load(folder(run, "without") / "margins.npy")
-    methods = [m["method"] for m in run.summary["influence"]["methods"]]
     for place, name in enumerate([*methods, "random"]):
         got = np.load(folder(run, "flip") / f"{name}.margins.npy")
         for j in range(2):
-            first = 3 * (1 + j * 5 + place)
+            first = 3 * (1 + j * removals + place)
             np.testing.assert_array_equal(got[j], margins[first : first + 3, j])
 
 
@@ -150,7 +153,7 @@ def test_scores_can_be_recomputed_from_the_file_that_the_run_hands_out(run: Audi
         assert np.mean(np.nan_to_num(found)) == pytest.approx(method["lds"], abs=0.02), "ties of float sums"
     np.testing.assert_array_equal(file["removal.trak"], np.load(folder(run, "flip") / "trak.margins.npy"))
     removed = np.unpackbits(file["removal.masks"], axis=1, count=18)
-    assert removed.sum(axis=1).tolist() == [18] + [15] * 10
+    assert removed.sum(axis=1).tolist() == [18] + [15] * 2 * (len(run.summary["influence"]["methods"]) + 1)
     ids = json.loads(file["target_ids.json"])
     assert len(ids) == 12
     assert all(name.startswith("val/") for name in ids)
