@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, fx, nn
+from torch._decomp import get_decompositions
 
 from app.errors import UserError
 from app.loaders.models.graph_outputs import only_logits
@@ -16,6 +17,9 @@ from app.loaders.models.spec import ModelSpec
 FORMATS = ("safetensors", "export", "onnx")
 """Formats of models that can be looked into."""
 _ROWS = 3
+_ATEN = torch.ops.aten
+_RECURRENT = (_ATEN.lstm.input, _ATEN.gru.input, _ATEN.rnn_tanh.input, _ATEN.rnn_relu.input)
+"""Layers that are written as their steps, whose linear layers can be followed."""
 
 
 def normalised_graph(path: Path, spec: ModelSpec, device: torch.device) -> fx.GraphModule:
@@ -33,8 +37,7 @@ def normalised_graph(path: Path, spec: ModelSpec, device: torch.device) -> fx.Gr
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            program = _program(path, spec).run_decompositions({})
-            graph = program.module(check_guards=False)
+            graph = functional_graph(_program(path, spec))
     except UserError:
         raise
     except Exception as error:  # tracing runs the network's own code, which may raise anything
@@ -42,8 +45,20 @@ def normalised_graph(path: Path, spec: ModelSpec, device: torch.device) -> fx.Gr
             f"The network cannot be written as one graph ({_first_line(error)}), so it cannot be differentiated here. "
             "Branches on values and data-dependent shapes in its forward pass are the usual reasons."
         ) from error
-    assert isinstance(graph, fx.GraphModule)
     return _alone(graph.float(), spec).to(device).requires_grad_(False)
+
+
+def functional_graph(program: torch.export.ExportedProgram) -> fx.GraphModule:
+    """Write an exported network in functional ATen operations that allow any order of memory, recurrent layers as
+    their steps."""
+    graph = program.run_decompositions(get_decompositions(_RECURRENT)).module(check_guards=False)
+    assert isinstance(graph, fx.GraphModule)
+    for node in graph.graph.nodes:
+        # The order of memory depends on the batch size and the device; the one at tracing is not that of every use.
+        if node.target is _ATEN.view.default:
+            node.target = _ATEN.reshape.default
+    graph.recompile()
+    return graph
 
 
 def _alone(graph: fx.GraphModule, spec: ModelSpec) -> fx.GraphModule:

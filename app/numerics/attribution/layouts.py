@@ -12,8 +12,8 @@ from torch import Tensor, fx
 from app.numerics.attribution.factors import Tap
 
 Layout = Literal["first", "second", "outer", "inner"]
-"""Their first or second axis, or merged with the positions into one axis, example by example (outer) or position by
-position (inner)."""
+"""Their first or second axis, or merged with positions (or windows) into the first axis, example by example (outer) or
+position by position (inner)."""
 Inputs = Tensor | tuple[Tensor, ...]
 """What a network takes: [n, …], or several of them."""
 _ATEN = torch.ops.aten
@@ -58,17 +58,26 @@ def layouts(graph: fx.GraphModule, taps: Sequence[Tap], example: tuple[Tensor, .
     base = tuple(one.expand(3, *one.shape[1:]).clone() for one in example)
     before, after = (_run(graph, set(nodes), inputs) for inputs in (base, _moved(base)))
     _require_finite(before)
-    slopes = _slopes(graph, {name for name, node in nodes.items() if node.target is _ATEN.expand.default}, base)
-    found: dict[str, Layout | None] = {}
-    for name, node in nodes.items():
-        if name in slopes:
-            found[name] = _first(slopes[name] != 0)
-        elif node.target in _BY_ROWS:
-            found[name] = _by_rows(_sides(node, before[name]) != _sides(node, after[name]))
-        else:
-            changed = before[name][1] != after[name][1]
-            found[name] = _first(changed)
+    moved = {name: _sides(node, before[name]) != _sides(node, after[name]) for name, node in nodes.items()}
+    # Where the image has no part (a class token), the gradient tells whose row is whose.
+    moved |= {name: slope != 0 for name, slope in _slopes(graph, _still(moved), base).items()}
+    found = {
+        name: _by_rows(moved[name]) if node.target in _BY_ROWS else _first(moved[name]) for name, node in nodes.items()
+    }
     return {name: layout for name, layout in found.items() if layout is not None}
+
+
+def independent(graph: fx.GraphModule, example: tuple[Tensor, ...]) -> bool:
+    """Whether an example's output stays the same when another example is changed."""
+    base = tuple(one.expand(3, *one.shape[1:]).clone() for one in example)
+    with torch.no_grad():
+        before, after = (graph(*inputs) for inputs in (base, _moved(base)))
+    before, after = (side[0] if isinstance(side, (tuple, list)) else side for side in (before, after))
+    return len(before) == 3 and bool((before[[0, 2]] == after[[0, 2]]).all())
+
+
+def _still(moved: dict[str, Tensor]) -> set[str]:
+    return {name for name, changed in moved.items() if not changed.any()}
 
 
 def rows(layout: Layout, side: Tensor, n: int) -> Tensor:
@@ -77,7 +86,7 @@ def rows(layout: Layout, side: Tensor, n: int) -> Tensor:
     if layout == "second":
         return side.transpose(0, 1)
     if layout == "inner":
-        return side.reshape(-1, n, width).transpose(0, 1)
+        return side.reshape(len(side) // n, n, -1, width).transpose(0, 1).reshape(n, -1, width)
     return side.reshape(n, -1, width)
 
 
@@ -126,8 +135,10 @@ def _slopes(graph: fx.GraphModule, nodes: set[str], base: tuple[Tensor, ...]) ->
 
 
 def _sides(node: fx.Node, seen: tuple[tuple[Any, ...], Tensor]) -> Tensor:
-    """The input with its features as the last axis."""
-    args, _ = seen
+    """What shows whose row is whose: of layers that act on rows the input, its features as the last axis."""
+    args, output = seen
+    if node.target not in _BY_ROWS:
+        return output
     if node.target is _ATEN.embedding.default:
         indices: Tensor = args[1]
         return indices[..., None]
@@ -151,8 +162,8 @@ def _by_rows(changed: Tensor) -> Layout | None:
         some = moved.movedim(axis, 0).flatten(1).any(dim=1) if moved.dim() > 1 else moved
         if size == 3 and some.tolist() == _ONE_OF_THREE:
             return "first" if axis == 0 else "second" if axis == 1 and moved.dim() == 2 else None
-    if moved.dim() > 1 or not moved.any() or len(moved) % 3:
+    if not moved.any() or len(moved) % 3:
         return None
     if not moved.reshape(3, -1)[[0, 2]].any():
         return "outer"
-    return "inner" if not moved.reshape(-1, 3)[:, [0, 2]].any() else None
+    return "inner" if not moved.reshape(len(moved) // 3, 3, -1)[:, [0, 2]].any() else None

@@ -81,6 +81,12 @@ def operations(graph: fx.GraphModule, parameter: str) -> set[str]:
     return {str(user.target) for node in nodes for user in node.users}
 
 
+def acting(graph: fx.GraphModule) -> list[str]:
+    """Names of the parameters that some operation uses, a tied one by its first name."""
+    used = {_parameter(graph, node) for node in graph.graph.nodes if node.users}
+    return [name for name, _ in graph.named_parameters() if name in used]
+
+
 def _taps(graph: fx.GraphModule, node: fx.Node) -> list[Tap]:
     if node.target is _ATEN.linear.default:
         return _linear(graph, node)

@@ -7,6 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from app.numerics.attribution import untapped
 from app.numerics.attribution.outputs import cross_entropy, doubt, margin
 from app.numerics.attribution.randomness import buckets, signs
 from app.numerics.attribution.sketch import GradientSketch
@@ -199,15 +200,17 @@ class Cubes(nn.Module):
         return self.cube(self.first(x).reshape(-1, 1, 2, 2, 2)).flatten(1).expand(-1, 2)
 
 
-def test_what_is_not_tapped_is_named_with_its_operation() -> None:
+def test_what_is_too_large_to_form_is_named_with_its_operation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(untapped, "LARGEST", 7)
     network, x = Cubes(), torch.randn(2, 4)
     tapped = TappedNetwork(exported(network, x), x[:1])
-    assert set(tapped.untapped) == {"cube.weight", "cube.bias"}
+    assert set(tapped.untapped) == {"cube.weight"}
     assert tapped.unknown == ("aten.conv3d.default",)
-    assert tapped.tapped_share == pytest.approx(40 / 49)
+    assert tapped.tapped_share == pytest.approx(41 / 49)
 
 
-def test_a_network_without_any_known_layer_is_refused_by_name() -> None:
+def test_a_network_in_which_nothing_can_be_followed_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(untapped, "LARGEST", 1)
     network, x = nn.Sequential(nn.Conv3d(1, 2, 2), nn.Flatten()), torch.randn(2, 1, 2, 2, 2)
     with pytest.raises(ValueError, match=r"aten\.conv3d"):
         TappedNetwork(exported(network, x), x[:1])
