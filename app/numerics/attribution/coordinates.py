@@ -63,7 +63,7 @@ def whitened(taps: Sequence[Tap], factors: Sequence[Factors], kept: Sequence[Kep
     for weight, layer in zip(weights(taps), kept, strict=True):
         if len(layer.places):
             basis = None if layer.left is None or layer.right is None else (layer.left, layer.right)
-            parts = [rotated(weight, own, basis).flatten(1)[:, layer.places] for own in weight.slices(factors)]
+            parts = [rotated(weight, own, basis).flatten(1)[:, layer.places] for (own,) in weight.slices(factors)]
             found.append(torch.cat(parts) * layer.scales)
     return torch.cat(found, dim=1)
 

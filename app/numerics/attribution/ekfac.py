@@ -57,13 +57,13 @@ def estimate_curvature(network: TappedNetwork, batches: Batches, seed: int) -> l
     """
     covariance = CovarianceSum(network.taps)
     for found in _probed(network, batches, seed, "covariance"):
-        covariance.add(found)
+        covariance.add(*found)
     bases, count = covariance.bases(), 0
     moments: list[Tensor] = []
     for found in _probed(network, batches, seed, "values"):
-        part = rotated_moments(network.taps, found, bases)
+        part = rotated_moments(network.taps, bases, *found)
         moments = [a + b for a, b in zip(moments, part, strict=True)] if moments else part
-        count += len(found[0].gradients)
+        count += len(found) * len(found[0][0].gradients)
     return joined(bases, moments, count)
 
 
@@ -76,11 +76,11 @@ class CovarianceSum:
         self._sums: list[tuple[Tensor, Tensor] | None] = []
         self._rows = 0
 
-    def add(self, factors: Sequence[Factors]) -> None:
-        """Add a batch, as `TappedNetwork.factors` returns it."""
-        found = [_moments(weight, factors) for weight in self._weights]
+    def add(self, *probes: Sequence[Factors]) -> None:
+        """Add a batch, as `TappedNetwork.factors` returns it, for one probe or several; inputs are summed once."""
+        found = [_moments(weight, probes) for weight in self._weights]
         self._sums = [_add(a, b) for a, b in zip(self._sums, found, strict=True)] if self._sums else found
-        self._rows += len(factors[0].gradients)
+        self._rows += len(probes[0][0].gradients)
 
     def bases(self) -> list[Basis]:
         """Return for each weight the eigenvectors (left, right); none where the curvature is diagonal.
@@ -96,10 +96,10 @@ class CovarianceSum:
         ]
 
 
-def rotated_moments(taps: Sequence[Tap], factors: Sequence[Factors], bases: Sequence[Basis]) -> list[Tensor]:
-    """Σ over a batch of the squared per-example gradients in the eigenbases, [out, in] for each weight."""
+def rotated_moments(taps: Sequence[Tap], bases: Sequence[Basis], *probes: Sequence[Factors]) -> list[Tensor]:
+    """Σ over a batch and its probes of the squared per-example gradients in the eigenbases, [out, in] a weight."""
     return [
-        sum_of([rotated(weight, own, basis).square().sum(dim=0) for own in weight.slices(factors)])
+        sum_of([_squares(weight, own, basis) for own in weight.slices(*probes)])
         for weight, basis in zip(weights(taps), bases, strict=True)
     ]
 
@@ -119,7 +119,7 @@ def precondition(
     """
     found = []
     for weight, layer in zip(weights(taps), curvature, strict=True):
-        parts = [rotated(weight, own, layer.basis) / layer.damped(damping) for own in weight.slices(factors)]
+        parts = [rotated(weight, own, layer.basis) / layer.damped(damping) for (own,) in weight.slices(factors)]
         inside = torch.cat(parts)
         found.append((layer.basis[0] @ inside @ layer.basis[1].T if layer.basis else inside).flatten(1))
     return found
@@ -139,7 +139,7 @@ def influence(taps: Sequence[Tap], train: Sequence[Factors], preconditioned: Seq
     Source: George et al. 2018 (EK-FAC); Grosse et al. 2023, arXiv 2308.03296, section 3.
     """
     parts = [
-        torch.cat([weight.formed(own).flatten(1) @ other.T for own in weight.slices(train)])
+        torch.cat([weight.formed(own).flatten(1) @ other.T for (own,) in weight.slices(train)])
         for weight, other in zip(weights(taps), preconditioned, strict=True)
     ]
     return -sum_of(parts)
@@ -152,11 +152,7 @@ def rotated(weight: Weight, own: Sequence[Factors], basis: Basis) -> Tensor:
     """
     if basis is None:
         return weight.formed(own)
-    (left, right), (a, g) = basis, weight.positions(own)
-    (out, r), (inner, s), count = left.shape, right.shape, a.shape[1]
-    if count * (out * r + inner * s + r * s) < out * inner * count + r * inner * (out + s):
-        return (g @ left).transpose(1, 2) @ (a @ right)
-    return left.T @ (g.transpose(1, 2) @ a) @ right
+    return _turned(weight.inputs(own), weight.gradients(own), *basis)
 
 
 def sum_of(parts: Sequence[Tensor]) -> Tensor:
@@ -164,20 +160,39 @@ def sum_of(parts: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(parts)).sum(dim=0)
 
 
-def _probed(network: TappedNetwork, batches: Batches, seed: int, name: str) -> Iterator[list[Factors]]:
+def _turned(a: Tensor, g: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """leftᵀ gᵀ a right, [..., r, s], of a [n, T, in] and g [..., n, T, out]."""
+    (out, r), (inner, s), count = left.shape, right.shape, a.shape[1]
+    if count * (out * r + inner * s + r * s) < out * inner * count + r * inner * (out + s):
+        return (g @ left).transpose(-2, -1) @ (a @ right)
+    return left.T @ (g.transpose(-2, -1) @ a) @ right
+
+
+def _probed(network: TappedNetwork, batches: Batches, seed: int, name: str) -> Iterator[list[list[Factors]]]:
     for rows, inputs in batches():
-        for draw in range(PROBES):
-            yield network.factors(inputs, row_probe(rows, seed, f"{name}-{draw}"))[1]
+        yield [network.factors(inputs, row_probe(rows, seed, f"{name}-{draw}"))[1] for draw in range(PROBES)]
 
 
-def _moments(weight: Weight, factors: Sequence[Factors]) -> tuple[Tensor, Tensor] | None:
+def _squares(weight: Weight, probes: Sequence[Sequence[Factors]], basis: Basis) -> Tensor:
+    if basis is None:
+        return sum_of([weight.formed(own).square().sum(dim=0) for own in probes])
+    a, g = weight.inputs(probes[0]), torch.stack([weight.gradients(own) for own in probes])
+    if a.shape[1] > 1:
+        return _turned(a, g, *basis).square().sum(dim=(0, 1))
+    return (g @ basis[0]).square().sum(dim=0)[:, 0].T @ (a @ basis[1]).square()[:, 0]
+
+
+def _moments(weight: Weight, probes: Sequence[Sequence[Factors]]) -> tuple[Tensor, Tensor] | None:
     if not weight.factored or max(weight.sides) > WIDEST:
         return None
-    found = None
-    for own in weight.slices(factors):
-        a, g = (side.flatten(0, 1) for side in weight.positions(own))
-        found = _add(found, (a.T @ a, g.T @ g)) if found else (a.T @ a, g.T @ g)
-    return found
+    parts = [_both(weight, own) for own in weight.slices(*probes)]
+    return sum_of([a for a, _ in parts]), sum_of([g for _, g in parts])
+
+
+def _both(weight: Weight, probes: Sequence[Sequence[Factors]]) -> tuple[Tensor, Tensor]:
+    a = weight.inputs(probes[0]).flatten(0, 1)
+    g = torch.cat([weight.gradients(own).flatten(0, 1) for own in probes])
+    return a.T @ a, g.T @ g
 
 
 def _add(a: tuple[Tensor, Tensor] | None, b: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor] | None:

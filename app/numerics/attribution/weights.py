@@ -33,18 +33,24 @@ class Weight(NamedTuple):
         """Rows and columns of an example's gradient, the bias as the last column."""
         return self.taps[0].sides
 
-    def slices(self, factors: Sequence[Factors]) -> Iterator[list[Factors]]:
-        """Its own factors in slices of the batch, so that what is formed of a slice stays within `BOUND` numbers."""
-        own = [factors[place] for place in self.places]
-        size = max(BOUND // self._numbers(own), 1)
-        for start in range(0, len(own[0].gradients), size):
-            part = slice(start, start + size)
-            yield [Factors(pair.inputs[part], pair.gradients[part]) for pair in own]
+    def slices(self, *passes: Sequence[Factors]) -> Iterator[list[list[Factors]]]:
+        """Its own factors from each backward pass over a batch, in slices of the batch.
 
-    def positions(self, own: Sequence[Factors]) -> tuple[Tensor, Tensor]:
-        """Inputs [n, T, in] (ones appended for a bias) and output gradients [n, T, out] at all positions."""
-        pairs = [positions(tap, pair) for tap, pair in zip(self.taps, own, strict=True)]
-        return torch.cat([a for a, _ in pairs], dim=1), torch.cat([g for _, g in pairs], dim=1)
+        What is formed of a slice stays within `BOUND` numbers.
+        """
+        own = [[factors[place] for place in self.places] for factors in passes]
+        size = max(BOUND // (len(passes) * self._numbers(own[0])), 1)
+        for start in range(0, len(own[0][0].gradients), size):
+            part = slice(start, start + size)
+            yield [[Factors(pair.inputs[part], pair.gradients[part]) for pair in pairs] for pairs in own]
+
+    def inputs(self, own: Sequence[Factors]) -> Tensor:
+        """Inputs [n, T, in] (ones appended for a bias) at all positions."""
+        return torch.cat([inputs_at(tap, pair.inputs) for tap, pair in zip(self.taps, own, strict=True)], dim=1)
+
+    def gradients(self, own: Sequence[Factors]) -> Tensor:
+        """Output gradients [n, T, out] at all positions."""
+        return torch.cat([gradients_at(tap, pair.gradients) for tap, pair in zip(self.taps, own, strict=True)], dim=1)
 
     def formed(self, own: Sequence[Factors]) -> Tensor:
         """Per-example gradients [n, rows, columns]."""
@@ -54,8 +60,7 @@ class Weight(NamedTuple):
         rows, columns = self.sides
         found = rows * columns
         for tap, pair in zip(self.taps, own, strict=True):
-            wide = tap.shape[0] if tap.kind == "embedding" else sum(tap.sides)
-            found += _count(tap, pair) * wide
+            found += _count(tap, pair) * sum(tap.sides)
         return found
 
 
@@ -67,13 +72,16 @@ def weights(taps: Sequence[Tap]) -> list[Weight]:
     return [Weight(name, tuple(taps[p] for p in places), tuple(places)) for name, places in found.items()]
 
 
-def positions(tap: Tap, pair: Factors) -> tuple[Tensor, Tensor]:
-    """Inputs [n, T, in] (ones appended for a bias) and gradients [n, T, out] at each position of a factored tap."""
-    a, g = pair
+def inputs_at(tap: Tap, a: Tensor) -> Tensor:
+    """Inputs [n, T, in] (ones appended for a bias) at each position of a factored tap."""
     if tap.kind == "convolution":
         a = functional.unfold(a, tap.shape[2:], tap.dilation, tap.padding, tap.stride).transpose(1, 2)
-        g = g.flatten(2).transpose(1, 2)
-    return (torch.cat([a, torch.ones_like(a[..., :1])], dim=-1) if tap.bias is not None else a), g
+    return torch.cat([a, torch.ones_like(a[..., :1])], dim=-1) if tap.bias is not None else a
+
+
+def gradients_at(tap: Tap, g: Tensor) -> Tensor:
+    """Output gradients [n, T, out] at each position of a factored tap."""
+    return g.flatten(2).transpose(1, 2) if tap.kind == "convolution" else g
 
 
 def formed(tap: Tap, pair: Factors) -> Tensor:
@@ -81,11 +89,12 @@ def formed(tap: Tap, pair: Factors) -> Tensor:
     if tap.kind == "formed":
         return pair.gradients[:, None, :]
     if tap.kind == "embedding":
-        return functional.one_hot(pair.inputs, tap.shape[0]).to(pair.gradients).transpose(1, 2) @ pair.gradients
+        whole = pair.gradients.new_zeros(len(pair.inputs), *tap.shape)
+        rows = torch.arange(len(pair.inputs), device=pair.inputs.device)[:, None]
+        return whole.index_put_((rows, pair.inputs), pair.gradients, accumulate=True)
     if tap.groups > 1:
         return grouped_gradient(tap, pair)
-    a, g = positions(tap, pair)
-    return g.transpose(1, 2) @ a
+    return gradients_at(tap, pair.gradients).transpose(1, 2) @ inputs_at(tap, pair.inputs)
 
 
 def _count(tap: Tap, pair: Factors) -> int:

@@ -53,7 +53,7 @@ def fitted(tapped: TappedNetwork, x: Tensor, sampled: Tensor) -> list[ekfac.Curv
     for part, some in zip(x.split(13), sampled.split(13), strict=True):
         covariance.add(factors(tapped, cross_entropy, part, some))
     bases = covariance.bases()
-    moments = ekfac.rotated_moments(tapped.taps, factors(tapped, cross_entropy, x, sampled), bases)
+    moments = ekfac.rotated_moments(tapped.taps, bases, factors(tapped, cross_entropy, x, sampled))
     return ekfac.joined(bases, moments, len(x))
 
 
@@ -121,8 +121,8 @@ def test_where_the_form_is_exact_it_is_the_inverse_hessian() -> None:
     for pattern in patterns:
         covariance.add(factors(tapped, curvature_probe, x, pattern))
     bases = covariance.bases()
-    parts = [ekfac.rotated_moments(tapped.taps, factors(tapped, curvature_probe, x, p), bases)[0] for p in patterns]
-    curvature = ekfac.joined(bases, [ekfac.sum_of(parts)], 40 * len(patterns))
+    probes = [factors(tapped, curvature_probe, x, pattern) for pattern in patterns]
+    curvature = ekfac.joined(bases, ekfac.rotated_moments(tapped.taps, bases, *probes), 40 * len(patterns))
     solved = ekfac.precondition(tapped.taps, factors(tapped, margin, targets, wanted), curvature, damping=0.1)
     found = ekfac.influence(tapped.taps, factors(tapped, cross_entropy, x, y), solved)
     torch.testing.assert_close(found, by_hessian((x, y), (targets, wanted)), rtol=1e-3, atol=1e-4)
@@ -154,7 +154,8 @@ def test_against_dense_matrices() -> None:
     found = ekfac.influence(tapped.taps, factors(tapped, cross_entropy, x, y), solved)
     total = torch.zeros(30, 6)
     for i, one in enumerate(tapped.taps):
-        a, g = (side[:, 0] for side in weights.positions(one, factors(tapped, cross_entropy, x, sampled)[i]))
+        pair = factors(tapped, cross_entropy, x, sampled)[i]
+        a, g = weights.inputs_at(one, pair.inputs)[:, 0], pair.gradients[:, 0]
         basis = torch.kron(torch.linalg.eigh(g.T @ g / 30)[1], torch.linalg.eigh(a.T @ a / 30)[1])
         values = (torch.einsum("no,ni->noi", g, a).flatten(1) @ basis).square().mean(dim=0)
         curvature = basis @ torch.diag(values + 0.1 * values.mean()) @ basis.T
@@ -281,7 +282,7 @@ def test_slices_of_the_batch_change_nothing_but_memory(monkeypatch: pytest.Monke
     expected = whitened(tapped.taps, pairs, kept)
     monkeypatch.setattr(weights, "BOUND", 2000)
     every = weights.weights(tapped.taps)
-    sizes = [[len(own[0].gradients) for own in weight.slices(pairs)] for weight in every]
+    sizes = [[len(own[0].gradients) for (own,) in weight.slices(pairs)] for weight in every]
     # Of 16 positions with 19 inputs and 4 outputs each, and 76 numbers formed, four examples fit.
     assert sizes[0] == [4] * 5
     assert sizes[-1][0] == 20
@@ -308,7 +309,7 @@ def test_a_weight_that_is_used_twice_has_one_gradient() -> None:
     tapped = tap(copy.deepcopy(network), x)
     assert len(tapped.taps) == 3
     shared, _ = weights.weights(tapped.taps)
-    own = next(iter(shared.slices(factors(tapped, margin, x, y))))
+    (own,) = next(iter(shared.slices(factors(tapped, margin, x, y))))
     rows = [
         torch.autograd.grad(margin(network(one), label)[0], network.shared.weight)[0]
         for one, label in zip(x.split(1), y.split(1), strict=True)
