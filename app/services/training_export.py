@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from posixpath import splitext
 
 import numpy as np
 import pyarrow as pa
@@ -31,8 +32,8 @@ def export_list(listed: pa.Table, manifest: Path, classes: Sequence[str], form: 
         manifest: the data set's `manifest.parquet`.
         classes: names in the order of the labels.
         form: a key of `MEDIA`. `cleanlab.csv` has the columns of `Datalab.get_issues("label")`, with the place in the
-            data set as index; `fiftyone.json` is the labels file of a `FiftyOneImageClassificationDataset`, by id, with
-            the label that the list proposes.
+            data set as index; `fiftyone.json` is the labels file of a `FiftyOneImageClassificationDataset`, by path
+            without its extension, as FiftyOne looks images up, with the label that the list proposes.
 
     Raises:
         NotFound: there is no such form.
@@ -94,10 +95,9 @@ def _cleanlab(table: pa.Table, _classes: Sequence[str]) -> bytes:
 
 def _fiftyone(table: pa.Table, classes: Sequence[str]) -> bytes:
     index = {name: place for place, name in enumerate(classes)}
-    wanted = zip(
-        table["example_id"].to_pylist(), table["new_label"].to_pylist(), table["label"].to_pylist(), strict=True
-    )
-    labels = {name: index.get(new or own) for name, new, own in wanted}
+    columns = ("path", "example_id", "new_label", "label")
+    wanted = zip(*(table[name].to_pylist() for name in columns), strict=True)
+    labels = {splitext(path)[0] or id_: index.get(new or own) for path, id_, new, own in wanted}
     return json.dumps({"classes": list(classes), "labels": labels}, ensure_ascii=False).encode()
 
 
