@@ -122,6 +122,7 @@ def _summary(
         targets=len(found.targets.manifest),
         mistakes=int(_wrong(found.targets).sum()),
         checkpoints=checkpoints(train),
+        same_split=train.name == found.targets.name,
         coverage=None if coverage is None else float(coverage[0]),
         ridge=found.ridge,
         ridge_by=ridge.by if ridge else "usual",

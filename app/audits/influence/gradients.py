@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.audits.base import ModelBatch, ModelShard
+from app.errors import UserError
 from app.numerics.attribution.factors import Factors
 from app.numerics.attribution.outputs import doubt, margin
 from app.numerics.attribution.quantised import quantise
@@ -62,11 +63,20 @@ def margin_factors(network: TappedNetwork, batch: ModelBatch) -> tuple[list[Fact
     chosen: list[Tensor] = []
 
     def output(logits: Tensor) -> Tensor:
+        _require_known(batch.labels, logits.shape[1])
         chosen.append(torch.where(batch.labels >= 0, batch.labels, logits.argmax(dim=1)))
         return margin(logits, chosen[0])
 
     logits, factors = network.factors(batch.images, output)
     return factors, doubt(logits, chosen[0])
+
+
+def _require_known(labels: Tensor, classes: int) -> None:
+    if int(labels.max()) >= classes:
+        raise UserError(
+            f"An image has the label number {int(labels.max())}, but the network has {classes} outputs (0 to "
+            f"{classes - 1}). Name one class for each output, in their order, and label images with these."
+        )
 
 
 def _batch(network: TappedNetwork, sketch: GradientSketch, batch: ModelBatch) -> dict[str, Tensor]:

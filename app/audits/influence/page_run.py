@@ -83,6 +83,11 @@ def _flips(removal: Removal | None) -> Estimate | None:
 
 def _sentences(summary: InfluenceSummary) -> list[str]:
     found = [f"Each of {summary.targets:,} audited images against {summary.train_rows:,} training images."]
+    if summary.same_split:
+        found.append(
+            "The audited split is the training split itself, so that an image leads its own list. To see what "
+            "predictions on new images lean on, audit a split that the model was not trained on."
+        )
     if summary.checkpoints and summary.ridge is not None:
         points = "one checkpoint" if summary.checkpoints == 1 else f"{summary.checkpoints} checkpoints"
         share = f"{100 * summary.coverage:.1f} % of the weights" if summary.coverage is not None else "the weights"

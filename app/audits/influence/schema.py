@@ -172,6 +172,7 @@ class InfluenceSummary(BaseModel):
     targets: int = 0
     mistakes: int = Field(0, description="Audited images that the model gets wrong.")
     checkpoints: int = 0
+    same_split: bool = Field(False, description="Whether the audited split is the training split itself.")
     coverage: float | None = Field(None, description="Share of the parameters that gradients speak of.")
     ridge: float | None = None
     ridge_by: RidgeBy = "usual"

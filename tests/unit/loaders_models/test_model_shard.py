@@ -188,3 +188,10 @@ def test_random_numbers_in_the_forward_pass_are_named(tmp_path: Path) -> None:
 
     file = save_export(tmp_path / "n.pt2", with_layer(Noisy()).eval())
     assert "draws random numbers" in reason(request(tmp_path, file, format="export"))
+
+
+def test_a_label_beyond_the_outputs_is_named(tmp_path: Path) -> None:
+    payload = request(tmp_path, save_safetensors(tmp_path / "n.safetensors", tiny_net()))
+    np.save(tmp_path / "labels.npy", np.array([0, 1, 2, 7, 1, -1]))
+    with pytest.raises(UserError, match=r"label number 7, but the network has 3 outputs \(0 to 2\)\. Name one class"):
+        arrays(payload)
