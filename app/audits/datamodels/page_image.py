@@ -37,7 +37,7 @@ def _context(row: int, summary: DatamodelsSummary, reader: RunReader) -> ImageDa
         return ImageDatamodel(missing=_missing(summary), facts=[], ends=None, what_if=None)
     column, mean, train = int(columns[0]), model.mean(columns), read_train(reader)
     own = int(reader.table(KIND, "fit", "targets")["label"][column].as_py())
-    groups = groups_of(mean, train[1], own, reader) + behind_slices(row, model, summary, reader)
+    groups = groups_of(mean, train[1], own, reader) + behind_slices(row, model, reader)
     shown = proved(what_if(mean, groups, "this image"), read_table(reader, "prove", "predictions"), position)
     found = [_ends(m, column, summary, train, reader) for m in computed(summary, LISTED)]
     facts = _facts(column, summary, reader)

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader
-from app.audits.datamodels.kept import Group, KeptDatamodel, Mean
+from app.audits.datamodels.kept import Group, KeptDatamodel, Mean, Rows
 from app.audits.datamodels.page_ends import all_ends, computed, ends, thumbs
 from app.audits.datamodels.page_what_if import COUNTS, AllWhatIf, Asked, groups_of, what_if
 from app.audits.datamodels.read import read_model, read_train
@@ -15,7 +15,8 @@ from app.audits.influence.page_ends import AllEnds, Ends
 from app.audits.pieces import Thumb
 
 SLICES = "slices"
-MOST_MEMBERS = 100_000
+MEMBERS = "list_contains(slices, ?)"
+"""Of the score table; asked with a slice's key."""
 SLICES_SHOWN = 2
 
 
@@ -31,51 +32,53 @@ class SliceDatamodel(BaseModel):
 def slice_panel(finding_id: int, summary: DatamodelsSummary, reader: RunReader) -> list[Panel]:
     """Return the panel of a slice; none for a slice that the score table does not know."""
     found = reader.findings(SLICES, id=finding_id)
-    if not found:
+    members = reader.count(MEMBERS, [found[0].key]) if found else 0
+    if not members:
         return []
-    context = _context(found[0], summary, reader)
+    context = _context(found[0].key, found[0].class_index, members, summary, reader)
     title = "What retrained networks say of the slice"
     return [Panel("datamodels-slice", title, "datamodels/slice.html", context, 62)]
 
 
-def behind_slices(row: int, model: KeptDatamodel, summary: DatamodelsSummary, reader: RunReader) -> list[Asked]:
+def behind_slices(row: int, model: KeptDatamodel, reader: RunReader) -> list[Asked]:
     """For each slice that an image is in, the images that the slice leans on most, without the image's own say."""
     found = reader.scores("row = ?", [row], limit=1, wide=True)
     keys = list(found[0].get("slices") or []) if found else []
     groups = []
     for key in keys[:SLICES_SHOWN]:
-        others = [place for place in members(key, reader) if place != row - reader.split_start]
-        columns, named = model.columns_of(np.array(others, np.int64)), reader.findings(SLICES, key=key)
+        columns, named = asked_members(key, model, reader), reader.findings(SLICES, key=key)
+        columns = columns[model.targets[columns] != row - reader.split_start]
         if len(columns) and named:
-            title = f"Without the {COUNTS[1]} most helpful of “{named[0].title or key}”"
-            groups.append(Asked(title, Group(model.mean(columns).top(COUNTS[1]))))
+            group = Group(model.mean(columns).top(COUNTS[1]))
+            title = f"Without the {len(group.rows)} most helpful of “{named[0].title or key}”"
+            groups.append(Asked(title, group))
     return groups
 
 
-def members(key: str, reader: RunReader) -> list[int]:
-    """Places of a slice's images in the audited split."""
-    rows = reader.scores("list_contains(slices, ?)", [key], limit=MOST_MEMBERS)
-    return [row["row"] - reader.split_start for row in rows]
+def asked_members(key: str, model: KeptDatamodel, reader: RunReader) -> Rows:
+    """Columns of the targets that a slice holds."""
+    rows = (model.targets + reader.split_start).tolist()
+    found = reader.scores(f"row IN (SELECT unnest(?)) AND {MEMBERS}", [rows, key], limit=len(rows))
+    return model.columns_of(np.array([row["row"] - reader.split_start for row in found], np.int64))
 
 
-def _context(finding: object, summary: DatamodelsSummary, reader: RunReader) -> SliceDatamodel:
+def _context(key: str, own: int | None, members: int, summary: DatamodelsSummary, reader: RunReader) -> SliceDatamodel:
     assert summary.best is not None
-    places = np.array(members(str(getattr(finding, "key", "")), reader), np.int64)
     model = read_model(summary.best, summary, reader)
-    columns = model.columns_of(places)
+    columns = asked_members(key, model, reader)
     if not len(columns):
         missing = (
-            f"None of the slice’s {len(places):,} images is among the {summary.targets:,} that the retrained networks "
+            f"None of the slice’s {members:,} images is among the {summary.targets:,} that the retrained networks "
             "were asked about; an audit with more `targets` asks more of them."
         )
         return SliceDatamodel(missing=missing, lead="", ends=None, what_if=None)
     train = read_train(reader)
     methods = [(m, read_model(m.method, summary, reader)) for m in computed(summary, LINEAR) if m.method in LINEAR]
     shown = [_ends(m, kept.mean(columns), summary, train, reader) for m, kept in methods]
-    mean, own = model.mean(columns), getattr(finding, "class_index", None)
+    mean = model.mean(columns)
     return SliceDatamodel(
         missing="",
-        lead=f"Mean over the {len(columns):,} of the slice’s {len(places):,} images that have a datamodel.",
+        lead=f"Mean over the {len(columns):,} of the slice’s {members:,} images that have a datamodel.",
         ends=all_ends(shown, summary),
         what_if=what_if(mean, groups_of(mean, train[1], own, reader), f"the mean of these {len(columns):,} images"),
     )
