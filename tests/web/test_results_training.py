@@ -42,7 +42,7 @@ def test_lists_are_counted_and_the_first_is_shown(audited: Results) -> None:
     assert "Unverified" in found["text"]
     assert "mean score over the 88 audited images that the model gets wrong" in found["text"]
     assert "48 of 100 training images (48.0 %) lie below zero with their whole interval" in found["text"]
-    assert found["items"][0]["text"].endswith("\n−1 [−1.1, −0.95]")
+    assert found["items"][0]["text"].endswith("\n−1 ± 0.05")
     assert [item["src"].rpartition("/")[2] for item in found["items"][:3]] == ["0", "1", "2"]
 
 

@@ -22,10 +22,8 @@ def half_widths(train: pa.Table, method: Method) -> NDArray[np.float64]:
 
 
 def bounded(mean: float, half: float) -> str:
-    """Return a mean score with its interval."""
-    if not math.isfinite(half):
-        return signed(mean)
-    return f"{signed(mean)} [{signed(mean - half)}, {signed(mean + half)}]"
+    """Return a mean score with half its interval's width."""
+    return f"{signed(mean)} ± {signed(half)[1:]}" if math.isfinite(half) else signed(mean)
 
 
 def mistakes(summary: InfluenceSummary) -> str:
