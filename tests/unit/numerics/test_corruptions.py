@@ -94,6 +94,20 @@ def test_pictures_need_not_be_square_and_floats_stay_floats() -> None:
         assert torch.equal((floats * 255).round().to(torch.uint8), whole), kind
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_smallest_pictures_are_corrupted_too(family: Family) -> None:
+    tiny = noise_pictures(2, 8)
+    for kind in KINDS:
+        for severity in SEVERITIES:
+            found = corrupt(tiny, kind, severity, family=family, rows=[0, 1])
+            assert found.shape == tiny.shape, kind
+
+
+def test_no_pictures_stay_no_pictures() -> None:
+    none = torch.zeros(0, 3, 32, 32, dtype=torch.uint8)
+    assert all(corrupt(none, kind, 1, family="cifar-c", rows=[]).shape == none.shape for kind in KINDS)
+
+
 def test_severities_move_pictures_further() -> None:
     batch = pictures("imagenet-c", 2)
     for kind in ("gaussian_noise", "defocus_blur", "contrast", "jpeg_compression", "pixelate", "brightness"):
