@@ -150,7 +150,8 @@ def test_memorised_images_are_listed_with_their_evidence(results: Results, stage
     assert heads["memorised-retrained"] >= MEMORISED
     assert set(rows_of(found["items"])) >= set(range(MEMORISED))
     one = pq.read_table(stages["memorise"] / "train.parquet").to_pylist()[rows_of(found["items"])[0]]
-    assert f"n {one['inside']} / {one['outside']}" in found["items"][0]["text"]
+    told = found["items"][0]["text"].replace("\N{NO-BREAK SPACE}", " ")
+    assert f"n {one['inside']} / {one['outside']}" in told
     file = browser.get(f"{results.run}/training/memorised-retrained.parquet").content
     table = pq.read_table(io.BytesIO(file))
     assert set(table["action"].to_pylist()) == {"weight"}

@@ -38,7 +38,8 @@ def _memorised(table: pa.Table | None) -> TrainingList | None:
     order = np.argsort(-value, kind="stable")
     order = order[value[order] - _SURE * error[order] > STRONG][:MOST]
     inside, outside = table["inside"].to_numpy(), table["outside"].to_numpy()
-    notes = [f"{signed(value[i])} ± {error[i]:.2g}, n {inside[i]:,} / {outside[i]:,}" for i in order]
+    counts = [f"n {inside[i]:,} / {outside[i]:,}".replace(" ", "\N{NO-BREAK SPACE}") for i in order]
+    notes = [f"{signed(value[i])} ± {error[i]:.2g}, {n}" for i, n in zip(order, counts, strict=True)]
     text = (
         "Networks that never saw the image give its label at least 1 log-odds less than those that did, beyond two "
         "standard errors. Beside each: the difference, its standard error, and how many networks saw it and did not. "
