@@ -85,6 +85,7 @@ def test_run_succeeds_and_says_what_it_did(run: AuditRun) -> None:
     summary = run.summary["influence"]
     assert (summary["train_rows"], summary["targets"], summary["checkpoints"]) == (18, 18, 2)
     assert summary["coverage"] == pytest.approx(1)
+    assert summary["curvature"] == {"rows": 18, "share": pytest.approx(1), "diagonal": 0}
     assert [m["reason"] for m in summary["methods"]] == [""] * 6
     assert {m["verified"] for m in summary["methods"]} == {"unverified"}
 

@@ -25,7 +25,7 @@ AUDIT = AuditKind(
         StageSpec(
             "attribute",
             "Attribute to training images",
-            5,
+            6,
             "app.audits.influence.compute:attribute",
             needs=("plan", "retrain"),
         ),

@@ -13,7 +13,7 @@ from app.audits.influence.columns import ColumnEnds
 from app.audits.influence.kept import spectra_arrays
 from app.audits.influence.ridge import ChosenRidge, choose_ridge
 from app.audits.influence.schema import STABLE, InfluenceSummary, MethodSummary, Stability
-from app.audits.influence.scores import Attributor, BlockScores, checkpoints
+from app.audits.influence.scores import Attributor, BlockScores, checkpoints, curvature_of
 from app.audits.influence.stability import StableTrak
 
 BLOCK = 256
@@ -128,6 +128,7 @@ def _summary(
         ridge_by=ridge.by if ridge else "usual",
         ridge_curve=ridge.curve if ridge else [],
         methods=methods,
+        curvature=curvature_of(train),
         stability=stability,
     )
 

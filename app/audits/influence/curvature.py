@@ -18,32 +18,35 @@ from app.numerics.attribution.quantised import quantise
 from app.numerics.attribution.taps import TappedNetwork
 from app.numerics.attribution.weights import weights
 
+WHOLE = ("share", "diagonal", "rows")
+
 
 def fit(shard: ModelShard) -> dict[str, NDArray[Any]]:
     """The curvature of each weight i on a sample of training images, and the coordinates that features keep.
 
     Returns:
         `places-i` int64 [c] and `scales-i` float32 [c], with `left-i` and `right-i` where there is an eigenbasis
-        (see `Kept`); `share` and `diagonal` float32 [1]: the share of the scores' variance that is kept, and of the
-        tapped numbers whose curvature is diagonal.
+        (see `Kept`); float32 [1] each: `share` of the scores' variance that is kept, `diagonal`, share of the tapped
+        numbers whose curvature is diagonal, and `rows`, the images that the curvature was fitted on.
 
     Raises:
         CannotTap: no weight of the network can be followed.
         ValueError: no image could be read.
     """
-    network = _tapped(shard)
+    network, used = _tapped(shard), set[int]()
 
     def batches() -> Iterator[tuple[list[int], Tensor]]:
         for batch in shard.batches():
             readable = batch.labels >= 0
             if readable.any():
                 rows = batch.start + readable.nonzero()[:, 0]
+                used.update(rows.tolist())
                 yield rows.tolist(), batch.images[readable]
 
     curvature = estimate_curvature(network, batches, shard.seed)
     choice = choose_coordinates(curvature, int(shard.params["features"]))
     found = {name: part for i, kept in enumerate(choice.weights) for name, part in _arrays(kept, i).items()}
-    whole = {"share": choice.share, "diagonal": _diagonal(curvature)}
+    whole = {"share": choice.share, "diagonal": _diagonal(curvature), "rows": len(used)}
     return found | {name: np.array([value], np.float32) for name, value in whole.items()}
 
 
@@ -52,8 +55,8 @@ def features(shard: ModelShard) -> dict[str, NDArray[Any]]:
 
     Returns:
         `codes` int8 [n, k] and `scales` float32 [n]: the margin's gradient (see `whitened` and `quantise`); `doubt`
-        float32 [n], 1 − p_y. A row without a label is taken at its predicted class. `share` and `diagonal` float32 [n]
-        as `fit` returned them, the same for every row.
+        float32 [n], 1 − p_y. A row without a label is taken at its predicted class. `share`, `diagonal` and `rows`
+        float32 [n] as `fit` returned them, the same for every row.
     """
     network, kept = _tapped(shard), list[Kept]()
     found: dict[str, list[Tensor]] = {}
@@ -63,7 +66,7 @@ def features(shard: ModelShard) -> dict[str, NDArray[Any]]:
         codes, scales = quantise(whitened(network.taps, factors, kept))
         for name, part in (("codes", codes), ("scales", scales), ("doubt", doubts)):
             found.setdefault(name, []).append(part.cpu())
-    whole = {name: np.repeat(shard.fitted[name], shard.rows) for name in ("share", "diagonal")}
+    whole = {name: np.repeat(shard.fitted[name], shard.rows) for name in WHOLE}
     return {name: torch.cat(parts).numpy() for name, parts in found.items()} | whole
 
 

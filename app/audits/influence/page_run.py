@@ -7,7 +7,15 @@ from pydantic import BaseModel, Field
 from app.audits.influence.page_ends import beaten, estimate, evidence, trust_scale
 from app.audits.influence.page_stability import stability_sentences
 from app.audits.influence.ranking import ranked
-from app.audits.influence.schema import METHODS, InfluenceSummary, MethodSummary, Removal, RidgeBy, RidgePoint
+from app.audits.influence.schema import (
+    METHODS,
+    CurvatureSummary,
+    InfluenceSummary,
+    MethodSummary,
+    Removal,
+    RidgeBy,
+    RidgePoint,
+)
 from app.audits.pieces import Estimate
 
 _CHOSEN: dict[RidgeBy, str] = {
@@ -93,7 +101,18 @@ def _sentences(summary: InfluenceSummary) -> list[str]:
         share = f"{100 * summary.coverage:.1f} % of the weights" if summary.coverage is not None else "the weights"
         found.append(f"Gradients were taken at {points}, of {share}.")
         found.append(f"TRAK's ridge is {summary.ridge:.2g} × the mean eigenvalue, {_CHOSEN[summary.ridge_by]}.")
-    return found
+    return found + _curvature(summary.curvature)
+
+
+def _curvature(found: CurvatureSummary | None) -> list[str]:
+    if found is None:
+        return []
+    said = (
+        f"EK-FAC's curvature is that of {found.rows:,} training images at the last checkpoint; the directions that are "
+        f"kept carry {100 * found.share:.1f} % of the variance of its scores"
+    )
+    rough = f", and for {100 * found.diagonal:.1f} % of the weights it is diagonal" if found.diagonal >= 0.001 else ""
+    return [f"{said}{rough}."]
 
 
 def _proof(summary: InfluenceSummary) -> str:

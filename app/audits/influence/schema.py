@@ -122,6 +122,14 @@ class Stability(BaseModel):
     harmful: SharedTops
 
 
+class CurvatureSummary(BaseModel):
+    """What EK-FAC's curvature was fitted on, and what its features keep."""
+
+    rows: int = Field(description="Training images.")
+    share: float = Field(description="Share of the scores' variance that the kept directions carry.")
+    diagonal: float = Field(description="Share of the weights whose curvature is diagonal.")
+
+
 class MethodSummary(BaseModel):
     """One method in one run."""
 
@@ -178,6 +186,7 @@ class InfluenceSummary(BaseModel):
     ridge_by: RidgeBy = "usual"
     ridge_curve: list[RidgePoint] = Field(default_factory=list, description="Empty where it was not chosen here.")
     methods: list[MethodSummary] = Field(default_factory=list)
+    curvature: CurvatureSummary | None = Field(None, description="Of EK-FAC; none where it could not be fitted.")
     stability: Stability | None = Field(None, description="Of TRAK; none where there are no gradients.")
     proof: Proof | None = None
     random_removal: Removal | None = Field(None, description="Without as many random images of the same class.")

@@ -13,7 +13,7 @@ from torch import Tensor
 from app.audits.base import Inputs, Split
 from app.audits.gradients import why_none
 from app.audits.influence.kept import kept_spectra
-from app.audits.influence.schema import METHODS, Method, Params
+from app.audits.influence.schema import METHODS, CurvatureSummary, Method, Params
 from app.numerics.attribution.knn_shapley import knn_shapley, signed_similarity
 from app.numerics.attribution.quantised import QuantisedRows
 from app.numerics.attribution.ridge import DEFAULT_RIDGE, Spectrum
@@ -180,6 +180,14 @@ def whitened_of(split: Split) -> QuantisedRows:
         raise CannotAttribute(why_none(split.model, "ekfac"))
     codes, scales = (np.require(split.model[f"ekfac.{name}"], requirements="W") for name in ("codes", "scales"))
     return QuantisedRows(torch.from_numpy(codes), torch.from_numpy(scales))
+
+
+def curvature_of(split: Split) -> CurvatureSummary | None:
+    """What the EK-FAC features of a split say of themselves."""
+    if "ekfac.codes" not in split.model:
+        return None
+    share, diagonal, count = (float(split.model[f"ekfac.{name}"][0]) for name in ("share", "diagonal", "rows"))
+    return CurvatureSummary(rows=int(count), share=share, diagonal=diagonal)
 
 
 def loss_slope(split: Split, name: str) -> Tensor:

@@ -19,7 +19,7 @@ DAMPING = 0.1
 PROBES = 2
 """Probes of each row for covariances, and as many for the values."""
 WIDEST = 4608
-"""Longest side of a weight whose covariances are decomposed; an eigh of it takes about 170 MB and a minute."""
+"""Longest side of a weight whose covariances are decomposed; its eigh takes 26 CPU seconds and 0.6 GB."""
 
 Basis = tuple[Tensor, Tensor] | None
 """Eigenvectors of E[ggᵀ] [out, out] and of E[aaᵀ] [in, in] (bias included)."""
