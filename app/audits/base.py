@@ -288,16 +288,23 @@ class TrainingList:
 
 @dataclass(frozen=True)
 class RunArrays:
-    """Numbers of a run that a kind hands out as one .npz file; arrays may be memory-mapped."""
+    """What an .npz file of a run holds; arrays may be memory-mapped."""
 
-    name: str
-    """Of the file, ending in .npz; unique among the kinds."""
-    title: str
     text: str
     """README.txt: what each array is."""
     arrays: Mapping[str, np.ndarray]
     rows: Mapping[str, np.ndarray]
     """Data set rows int64, which stand in the file as `<name>_rows` and by id."""
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """Numbers of a run that a kind hands out as one .npz file; a page that lists it reads nothing of it."""
+
+    name: str
+    """Of the file, ending in .npz; unique among the kinds."""
+    title: str
+    read: Callable[[], RunArrays]
 
 
 @dataclass(frozen=True)
@@ -336,7 +343,7 @@ def _no_lists(_reader: RunReader) -> list[TrainingList]:
     return []
 
 
-def _no_files(_reader: RunReader) -> list[RunArrays]:
+def _no_files(_reader: RunReader) -> list[RunFile]:
     return []
 
 
@@ -373,7 +380,7 @@ class AuditKind:
     """Positions of the images that a finding with these metrics shows in a report, the most telling first."""
     training_lists: Callable[[RunReader], list[TrainingList]] = _no_lists
     """What the page of training data shows of this kind."""
-    files: Callable[[RunReader], list[RunArrays]] = _no_files
+    files: Callable[[RunReader], list[RunFile]] = _no_files
     """What can be taken away of a run of this kind."""
     cards: Callable[[RunReader, Sequence[Any]], list[SliceCard]] = _no_cards
     """The kind's slices (findings) as cards, one each, in the same order."""

@@ -54,7 +54,7 @@ def _numbers(run: AuditRun, to: Path) -> list[str]:
         reader = LiveReader(session, run)
         manifest = get_artifacts().local(reader.dataset.artifact_key) / "manifest.parquet"
         found = files_of(reader)
-    for one in found:
-        with (to / one.name).open("wb") as target:
-            target.writelines(npz_pieces(one, manifest))
+        for one in found:
+            with (to / one.name).open("wb") as target:
+                target.writelines(npz_pieces(one.read(), manifest))
     return [one.name for one in found]

@@ -14,6 +14,10 @@ import pytest
 from app.audits.base import RunArrays
 from app.services import array_file
 from app.services.array_file import npz_pieces
+from app.store.models import AuditRun
+from app.store.session import reading
+from app.web.pages.results_files import file_rows
+from app.web.reader import LiveReader
 from tests.results_fixture import TRAIN_ROWS
 from tests.web.conftest import Results
 from tests.web.influence import add_influence
@@ -29,7 +33,16 @@ def audited(results: Results) -> Results:
 def test_the_run_s_page_names_its_files(audited: Results) -> None:
     found = audited.signed("viewer").get(f"/api/v1{audited.run}").json()["files"]
     assert [one["name"] for one in found] == ["influence-top.npz"], "without retraining there is no proof to take"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LiveReader, "table", None)
+        patch.setattr(LiveReader, "array", None)
+        assert file_rows(reader_of(audited)), "a list of files reads none of them"
     assert f'href="{audited.run}/files/influence-top.npz"' in audited.signed("viewer").get(audited.run).text
+
+
+def reader_of(results: Results) -> LiveReader:
+    with reading() as session:
+        return LiveReader(session, session.get_one(AuditRun, results.built.run_id))
 
 
 @pytest.mark.parametrize("prefix", ["", "/api/v1"])
@@ -73,7 +86,7 @@ def test_arrays_larger_than_a_piece_come_whole_and_the_same_each_time(
         "empty": np.zeros((0, 3), np.int8),
         "flags": np.array([True, False]),
     }
-    file = RunArrays("x.npz", "X", "What it is.", arrays, {"train": np.array([3, 1, 19] * 5), "none": np.zeros(0, int)})
+    file = RunArrays("What it is.", arrays, {"train": np.array([3, 1, 19] * 5), "none": np.zeros(0, int)})
     whole, again = (b"".join(npz_pieces(file, tmp_path / "manifest.parquet")) for _ in range(2))
     assert whole == again
     assert max(map(len, npz_pieces(file, tmp_path / "manifest.parquet"))) < 2_000

@@ -142,7 +142,7 @@ def test_scores_can_be_recomputed_from_the_file_that_the_run_hands_out(run: Audi
         reader = LiveReader(session, session.get_one(AuditRun, run.id))
         manifest = get_artifacts().local(reader.dataset.artifact_key) / "manifest.parquet"
         proof = next(one for one in run_files(reader) if one.name == "influence-proof.npz")
-        file = np.load(io.BytesIO(b"".join(npz_pieces(proof, manifest))), allow_pickle=False)
+        file = np.load(io.BytesIO(b"".join(npz_pieces(proof.read(), manifest))), allow_pickle=False)
     seen = np.unpackbits(file["masks"], axis=1, count=len(file["train_rows"]))[file["judged"]]
     truth = file["margins"].mean(axis=0)[file["judged"]]
     assert (seen.shape, truth.shape) == ((5, 18), (5, 12))

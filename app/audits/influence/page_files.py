@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.audits.base import RunArrays, RunReader
-from app.audits.influence.schema import RANDOM, InfluenceSummary, Proof
+from app.audits.base import RunArrays, RunFile, RunReader
+from app.audits.influence.schema import RANDOM, InfluenceSummary, Method, Proof
 from app.audits.retraining import margins_by_subset, whole_subsets
 from app.errors import NotFound
 
 Arrays = dict[str, NDArray[Any]]
 TOP, PROOF = "influence-top.npz", "influence-proof.npz"
+TOP_TITLE = "The most helpful and the most harmful training images of every audited image"
+PROOF_TITLE = "Scores, halves and what networks gave: all that the linear datamodelling scores follow from"
+_PARTS = ("rows", "scores")
 
 TOP_TEXT = """Training images behind each audited image, by method.
 
@@ -53,35 +57,28 @@ removal_rows       rows of the data set that the predictions are of
 """
 
 
-def run_files(reader: RunReader) -> list[RunArrays]:
+def run_files(reader: RunReader) -> list[RunFile]:
     """Return what can be taken away of a run."""
     summary = InfluenceSummary.model_validate(reader.summary("influence") or {})
-    if summary.unavailable or not summary.train_rows:
-        return []
     names = [m.method for m in summary.methods if not m.reason]
-    train = reader.table("influence", "attribute", "train")["row"].to_numpy()
-    return [_top(reader, names, train), *_proof(reader, names, train, summary.proof)]
+    if summary.unavailable or not names:
+        return []
+    found = [RunFile(TOP, TOP_TITLE, partial(_top, reader, names))]
+    if summary.proof is not None and _judged(reader) is not None:
+        found.append(RunFile(PROOF, PROOF_TITLE, partial(_proof, reader, names, summary.proof)))
+    return found
 
 
-def _top(reader: RunReader, names: list[Any], train: NDArray[np.int64]) -> RunArrays:
+def _top(reader: RunReader, names: list[Method]) -> RunArrays:
     arrays = {f"{m}.{part}": reader.array("influence", "attribute", f"{m}.{part}") for m in names for part in _PARTS}
-    count = len(next(iter(arrays.values()))) if arrays else 0
-    rows = {"train": train, "target": reader.split_start + np.arange(count)}
-    return RunArrays(TOP, "The most helpful and the most harmful training images of every audited image", TOP_TEXT,
-                     arrays, rows)  # fmt: skip
+    count = len(arrays[f"{names[0]}.rows"])
+    rows = {"train": _train(reader), "target": reader.split_start + np.arange(count)}
+    return RunArrays(TOP_TEXT, arrays, rows)
 
 
-_PARTS = ("rows", "scores")
-
-
-def _proof(reader: RunReader, names: list[Any], train: NDArray[np.int64], proof: Proof | None) -> list[RunArrays]:
-    if proof is None:
-        return []
-    try:
-        judged = reader.array("influence", "prove", "judged")
-    except NotFound:
-        return []
-    models = np.array(reader.array("influence", "retrain", "models"))
+def _proof(reader: RunReader, names: list[Method], proof: Proof) -> RunArrays:
+    models, judged = np.array(reader.array("influence", "retrain", "models")), _judged(reader)
+    assert judged is not None
     halves, first = whole_subsets(models, proof.repeats)
     arrays: Arrays = {
         "masks": reader.array("influence", "plan", "masks")[halves * proof.repeats],
@@ -90,13 +87,26 @@ def _proof(reader: RunReader, names: list[Any], train: NDArray[np.int64], proof:
     }
     for part in ("scores", "lds"):
         arrays |= {f"{part}.{m}": reader.array("influence", "prove", f"{part}.{m}") for m in names}
-    rows = {"train": train, "target": _targets(reader, "prove")}
-    title = "Scores, halves and what networks gave: all that the linear datamodelling scores follow from"
     removed, text = _removal(reader, names)
-    return [RunArrays(PROOF, title, PROOF_TEXT + text, arrays | removed, rows)]
+    rows = {"train": _train(reader), "target": _targets(reader, "prove")}
+    return RunArrays(PROOF_TEXT + text, arrays | removed, rows)
 
 
-def _removal(reader: RunReader, names: list[Any]) -> tuple[Arrays, str]:
+def _judged(reader: RunReader) -> NDArray[np.int64] | None:
+    """The halves that judged; none where nothing was retrained, or before their scores were kept."""
+    try:
+        found: NDArray[np.int64] = reader.array("influence", "prove", "judged")
+    except NotFound:
+        return None
+    return found
+
+
+def _train(reader: RunReader) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = reader.table("influence", "attribute", "train")["row"].to_numpy()
+    return found
+
+
+def _removal(reader: RunReader, names: list[Method]) -> tuple[Arrays, str]:
     try:
         whole = reader.array("influence", "flip", "whole.margins")
     except NotFound:

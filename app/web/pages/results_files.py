@@ -6,7 +6,7 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel
 
 from app import audits
-from app.audits.base import RunArrays
+from app.audits.base import RunFile
 from app.errors import NotFound
 from app.services.array_file import MEDIA, npz_pieces
 from app.store.places import get_artifacts
@@ -33,7 +33,7 @@ def file_rows(reader: LiveReader) -> list[FileRow]:
     ]
 
 
-def files_of(reader: LiveReader) -> list[RunArrays]:
+def files_of(reader: LiveReader) -> list[RunFile]:
     """Return the files of all kinds of a run."""
     known = audits.kinds()
     return [one for name in reader.run.kinds if name in known for one in known[name].files(reader)]
@@ -51,4 +51,4 @@ def run_file(access: ProjectAccess, run_id: int, name: str) -> Response:
         raise NotFound(f"This run has no file “{name}”. It has: {there}.")
     manifest = get_artifacts().local(reader.dataset.artifact_key) / "manifest.parquet"
     attached = {"Content-Disposition": f'attachment; filename="run-{run_id}-{name}"'}
-    return StreamingResponse(npz_pieces(chosen, manifest), media_type=MEDIA, headers=attached)
+    return StreamingResponse(npz_pieces(chosen.read(), manifest), media_type=MEDIA, headers=attached)
