@@ -372,15 +372,18 @@ def test_two_runs_are_compared_once(audited: Results) -> None:
     answer_path = f"{audited.run}/compare/answer?with={other}"
     assert answer_path in audited.signed().get(page).text
     assert "hx-refresh" not in audited.signed().get(answer_path).headers
-    one = {"own": 0.4, "other": 0.1, "train_high": [3], "train_low": [6], "audited_high": [TRAIN_ROWS],
-           "audited_low": []}  # fmt: skip
+    one = {"own": 0.4, "other": 0.1, "low": 0.25, "high": 0.35, "n": 200, "train_high": [3], "train_low": [6],
+           "audited_high": [TRAIN_ROWS], "audited_low": []}  # fmt: skip
     settle(audited, "succeeded", {
         "other_run_id": other, "method": "trak", "targets": 400, "of_targets": 720, "similarity": 0.6, "low": 0.5,
-        "high": 0.7, "own": [one], "others": [],
+        "high": 0.7, "own": [one], "others": [{**one, "low": -0.1}],
     })  # fmt: skip
     assert audited.signed().get(answer_path).headers["hx-refresh"] == "true"
     context = audited.signed().get(f"/api/v1{page}").json()["panel"]["context"]
-    assert context["own"][0]["text"] == "40.0 % of what it leans on, 10.0 % of what the other does"
+    assert context["own"][0]["text"] == (
+        "40.0 % of what it leans on, 10.0 % of what the other does: 25.0–35.0 points more (95 % interval, n 200)"
+    )
+    assert context["others"][0]["text"].endswith("no more than chance on the 200 images that did not choose it")
     html = audited.signed("viewer").get(page).text
     assert "Agreement of attributions" in html
     assert f'href="{audited.run}/training/images/3"' in html

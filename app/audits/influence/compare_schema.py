@@ -18,6 +18,11 @@ class Direction(BaseModel):
 
     own: float = Field(description="Mean share of a prediction's attribution along it, in the run that leans on it.")
     other: float = Field(description="The same in the run that it is compared with.")
+    low: float | None = Field(None, description="Lower end of the 95 % interval of `own` less `other`.")
+    high: float | None = Field(None, description="Upper end of it.")
+    n: int = Field(
+        0, description="Audited images that these are over; none of them had a part in finding the direction."
+    )
     train_high: list[int]
     train_low: list[int]
     audited_high: list[int]

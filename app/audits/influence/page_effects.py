@@ -136,9 +136,17 @@ def _way(number: int, share: float, found: Found, labels: Mapping[int, int], rea
 
 
 def _difference(number: int, one: Direction, labels: Mapping[int, int], reader: RunReader) -> Ways:
-    text = f"{100 * one.own:.1f} % of what it leans on, {100 * one.other:.1f} % of what the other does"
+    text = f"{100 * one.own:.1f} % of what it leans on, {100 * one.other:.1f} % of what the other does{_more(one)}"
     ends = {name: getattr(one, name) for name in ("train_high", "train_low", "audited_high", "audited_low")}
     return _drawn(f"Difference {number + 1}", text, ends, labels, reader)
+
+
+def _more(one: Direction) -> str:
+    if one.low is None or one.high is None:
+        return ""
+    if one.low <= 0:
+        return f": no more than chance on the {one.n:,} images that did not choose it"
+    return f": {100 * one.low:.1f}–{100 * one.high:.1f} points more (95 % interval, n {one.n:,})"
 
 
 def _drawn(title: str, text: str, ends: Mapping[str, list[int]], labels: Mapping[int, int], reader: RunReader) -> Ways:

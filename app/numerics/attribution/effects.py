@@ -44,27 +44,17 @@ def effect_components(scores: Tensor, count: int, generator: torch.Generator) ->
     return EffectComponents(left * sign, right * values * sign, values.square() / unit.square().sum())
 
 
-class Difference(NamedTuple):
-    """Directions in training space that one algorithm uses and the other does not.
-
-    `train` [N, c] unit columns; `targets` [m, c]: how strongly each target uses them under the first algorithm;
-    `first`, `second` [c]: mean share of a target's attribution (squared cosine) that lies along each direction, under
-    either algorithm: a distinguishing direction has a high share in the first and a low one in the second.
-    """
-
-    train: Tensor
-    targets: Tensor
-    first: Tensor
-    second: Tensor
-
-
-def model_difference(first: Tensor, second: Tensor, count: int, generator: torch.Generator) -> Difference:
-    """Compare two learning algorithms by what their predictions depend on.
+def model_difference(first: Tensor, second: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Directions in training space that one learning algorithm uses and the other does not.
 
     Args:
         first, second: float [N, m], attributions of the same targets to the same training rows under either algorithm.
         count: directions wanted.
         generator: source of the randomised range finder.
+
+    Returns:
+        float64 [N, c], unit columns, the largest entry of each positive. How much either algorithm uses them is
+        measured by `loadings`, on targets that had no part in finding them.
 
     Raises:
         ValueError: the matrices do not match, or the first depends on nothing that the second does not.
@@ -79,9 +69,19 @@ def model_difference(first: Tensor, second: Tensor, count: int, generator: torch
     if residual.norm() < 1e-6 * max(float(a.norm()), 1e-30):
         raise ValueError("The first algorithm depends on nothing that the second does not depend on as well.")
     directions, _, _ = _leading(residual, min(count, *first.shape), generator)
-    directions = directions * _sign(directions)
-    shares = [(directions.T @ side).square().mean(dim=1) for side in (a, b)]
-    return Difference(directions, a.T @ directions, *shares)
+    return directions * _sign(directions)
+
+
+def loadings(scores: Tensor, directions: Tensor) -> Tensor:
+    """How strongly, and with which sign, each target's attribution uses each direction: a cosine, float64 [m, c].
+
+    Its square is the share of the attribution that lies along the direction.
+
+    Args:
+        scores: float [N, m].
+        directions: float64 [N, c], unit columns.
+    """
+    return _unit_columns(scores).T @ directions
 
 
 def _unit_columns(scores: Tensor) -> Tensor:

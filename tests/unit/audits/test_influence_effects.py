@@ -70,8 +70,24 @@ def test_a_planted_difference_is_found_and_named_by_data_set_rows(tmp_path: Path
     assert set(best.train_high[:5]) == set(range(5))
     assert set(best.audited_high) <= set(range(100, 110))
     assert best.own > 2 * best.other
+    assert best.n == M // 2
+    assert best.low is not None
+    assert best.high is not None
+    assert 0 < best.low < best.own - best.other < best.high
     assert 0.5 < found.similarity < 0.98
     assert found.low <= found.similarity <= found.high
+
+
+def test_two_runs_that_differ_by_noise_alone_differ_in_nothing_that_holds(tmp_path: Path) -> None:
+    """Each direction has a chance of 1 in 40 to seem to hold; of 24, 4 or more do in 1 of 300 cases."""
+    held = 0
+    for seed in range(3):
+        noise = [torch.randn(N, M, generator=torch.Generator().manual_seed(10 * seed + i)) for i in (1, 2)]
+        runs = [run(tmp_path / f"{seed}{i}", planted() + 0.2 * noise[i]) for i in (0, 1)]
+        found = answered(runs[0], runs[1])
+        assert len(found.own + found.others) == 8
+        held += sum(one.low is not None and one.low > 0 for one in found.own + found.others)
+    assert held <= 3
 
 
 def test_a_run_agrees_with_itself(tmp_path: Path) -> None:

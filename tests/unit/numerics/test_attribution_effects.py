@@ -8,7 +8,7 @@ import torch
 from sklearn.decomposition import TruncatedSVD
 from torch import Tensor
 
-from app.numerics.attribution.effects import effect_components, model_difference
+from app.numerics.attribution.effects import effect_components, loadings, model_difference
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -51,19 +51,19 @@ def test_difference_is_the_direction_that_only_the_first_uses() -> None:
     shared, own = randn(120, 80), torch.zeros(120, 80, dtype=torch.float64)
     own[:10] = 5 * randn(1, 80, seed=3).abs()
     found = model_difference(shared + own, shared, 2, generator())
-    assert found.train[:, 0].topk(10).indices.sort().values.tolist() == list(range(10))
-    assert found.first[0] > 5 * found.second[0]
-    cosines = ((shared + own) / (shared + own).norm(dim=0)).T @ found.train
-    torch.testing.assert_close(found.targets, cosines)
+    assert found[:, 0].topk(10).indices.sort().values.tolist() == list(range(10))
+    used = loadings(shared + own, found)
+    assert used[:, 0].square().mean() > 5 * loadings(shared, found)[:, 0].square().mean()
+    torch.testing.assert_close(used, ((shared + own) / (shared + own).norm(dim=0)).T @ found)
 
 
 def test_residual_is_orthogonal_to_the_other_algorithm() -> None:
     """One target: the only direction left is the part of its vector that is orthogonal to the other's."""
     a, b = randn(30, 1), randn(30, 1, seed=1)
     found = model_difference(a, b, 1, generator())
-    assert float((found.train.T @ b).abs()) < 1e-9
+    assert float((found.T @ b).abs()) < 1e-9
     residual = a - b * float((a * b).sum() / (b * b).sum())
-    assert float((found.train * residual).sum().abs() / residual.norm()) == pytest.approx(1)
+    assert float((found * residual).sum().abs() / residual.norm()) == pytest.approx(1)
 
 
 def test_equal_or_unmatched_algorithms_are_refused() -> None:
