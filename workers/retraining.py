@@ -21,32 +21,11 @@ SMALL = 300_000
 TOGETHER = 8
 
 
-_FORMATS = {
-    "predictions": "A table of predictions",
-    "torchscript": "A TorchScript file",
-    "export": "A file of torch.export",
-    "onnx": "An ONNX file",
-}
-
-
 def require_retrainable(plan: RunPlan) -> None:
     """Raise a `UserError` that says why the version's network cannot be trained anew on the training split."""
     rows = plan.range("train")
-    require(
-        plan.recipe is not None,
-        "The model version carries no training recipe, so nothing can be retrained: add a version with one, or set the "
-        "number of retrained models to 0.",
-    )
-    assert plan.recipe is not None
-    require(
-        plan.spec.format == "safetensors" or bool(plan.recipe.get("architecture")),
-        f"{_FORMATS.get(plan.spec.format, 'This model')} does not say how to build the network anew: add the "
-        "architecture to the training recipe, or upload the weights as safetensors with it.",
-    )
-    require(
-        fit.has_images(plan.rows.dataset),
-        f"The data set “{plan.rows.dataset.name}” has no images to train on.",
-    )
+    why = fit.why_not_retrained(plan.rows.version, plan.rows.dataset)
+    require(not why, why)
     assert rows is not None
     there = set(labels_between(plan, *rows).tolist())
     missing = [name for index, name in enumerate(plan.classes) if index not in there]

@@ -66,6 +66,30 @@ def require_images(encoder: str, version: ModelVersion, dataset: Dataset, kinds:
     raise FieldError("encoder", f"“{dataset.name}” has no images to embed. Choose the embeddings that it brought.")
 
 
+_GIVES_NO_ARCHITECTURE = {
+    "predictions": "A table of predictions",
+    "torchscript": "A TorchScript file",
+    "export": "A file of torch.export",
+    "onnx": "An ONNX file",
+}
+
+
+def why_not_retrained(version: ModelVersion, dataset: Dataset) -> str:
+    """Say why a version's network cannot be trained anew on a data set; empty where nothing speaks against it."""
+    recipe = version.claim.get("recipe")
+    if not recipe:
+        return (
+            "The model version carries no training recipe, so nothing can be retrained: add a version with one, or "
+            "set the number of retrained models to 0."
+        )
+    if version.format in _GIVES_NO_ARCHITECTURE and not recipe.get("architecture"):
+        return (
+            f"{_GIVES_NO_ARCHITECTURE[version.format]} does not say how to build the network anew: add the "
+            "architecture to the training recipe, or upload the weights as safetensors with it."
+        )
+    return "" if has_images(dataset) else f"The data set “{dataset.name}” has no images to train on."
+
+
 def require_shared_class(version: ModelVersion, dataset: Dataset) -> None:
     """Look whether model and data set speak of the same classes.
 

@@ -70,6 +70,7 @@ def request_audit(session: Session, project_id: int, user: User | None, request:
     chosen, encoder = _kinds(request.kinds), _encoder(request.encoder)
     _require_known(request.params, chosen, "params")
     params = {name: _params(name, request.params.get(name, {})) for name in chosen}
+    _networks(parts, params)
     run = AuditRun(
         project_id=project_id,
         name=request.name.strip()[:200] or _name(session, parts),
@@ -170,9 +171,8 @@ def estimate(
 
 def _trained(session: Session, parts: Parts, params: Mapping[str, Mapping[str, Any]]) -> Work | None:
     """Networks to train anew, by the pace of the newest run that trained some of this version's."""
-    asked = {name: kind_named(name).params.model_validate(_params(name, given)) for name, given in params.items()}
-    networks = sum(kind_named(name).networks(own) for name, own in asked.items())
-    if not networks or parts.train is None:
+    networks = _networks(parts, {name: _params(name, given) for name, given in params.items()})
+    if not networks:
         return None
     stages = [
         f"{kind.name}:{s.name}" for kind in kinds().values() for s in kind.stages if isinstance(s, RetrainStageSpec)
@@ -180,6 +180,23 @@ def _trained(session: Session, parts: Parts, params: Mapping[str, Mapping[str, A
     rates = (runs.rows_per_second(session, stage, version_id=parts.version.id, encoder="") for stage in stages)
     rate = next((rate for rate in rates if rate), None)
     return Work("Train networks anew", networks, 0, networks / rate if rate else None, "networks")
+
+
+def _networks(parts: Parts, params: Mapping[str, Mapping[str, Any]]) -> int:
+    """How many networks are to be trained anew; none without a training split.
+
+    Raises:
+        FieldError: some are, and this version's network cannot be.
+    """
+    if parts.train is None:
+        return 0
+    asked = {
+        name: kind_named(name).networks(kind_named(name).params.model_validate(own)) for name, own in params.items()
+    }
+    first = next((name for name, count in asked.items() if count), "")
+    if first and (why := fit.why_not_retrained(parts.version, parts.dataset)):
+        raise FieldError(f"{first}.retrain", why)
+    return sum(asked.values())
 
 
 def _part(session: Session, parts: Parts, stage: str, title: str, rows: int, *, encoder: str) -> Work:

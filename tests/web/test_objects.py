@@ -242,9 +242,37 @@ def test_work_is_costed_before_it_is_asked_for(analyst: Signed, people: People) 
     assert work[0]["seconds"] > 0
 
 
+def _with_recipe(form: dict[str, str], recipe: dict[str, Any], form_of_file: str = "safetensors") -> None:
+    with transaction() as session:
+        version = session.get_one(ModelVersion, int(form["model_version"]))
+        version.claim, version.format = {**version.claim, "recipe": recipe}, form_of_file
+
+
+@pytest.mark.parametrize(
+    ("recipe", "form_of_file", "said"),
+    [
+        ({}, "safetensors", "carries no training recipe"),
+        ({"epochs": 3}, "torchscript", "A TorchScript file does not say how to build the network anew"),
+    ],
+)
+def test_retraining_is_refused_beside_its_field_before_a_run_is_made(
+    analyst: Signed, people: People, recipe: dict[str, Any], form_of_file: str, said: str
+) -> None:
+    form = _choice(people) | {"kinds": "datamodels", "datamodels.retrain": "500"}
+    _with_recipe(form, recipe, form_of_file)
+    answer = analyst.post("/audits/new", form)
+    assert answer.status_code == 422
+    assert said in answer.text
+    assert said in analyst.post("/audits/new", form | {"estimate": "1"}).text
+    with reading() as session:
+        assert session.query(AuditRun).count() == 0
+    assert analyst.post("/audits/new", form | {"datamodels.retrain": "0"}).status_code == 303
+
+
 def test_networks_to_train_are_counted_and_timed_by_an_earlier_run(analyst: Signed, people: People) -> None:
     form = _choice(people) | {"kinds": "datamodels", "datamodels.retrain": "500", "datamodels.counterfactuals": "10"}
     form |= {"datamodels.removal_repeats": "3", "estimate": "1"}
+    _with_recipe(form, {"epochs": 3, "learning_rate": 0.1})
     page = analyst.post("/audits/new", form)
     assert page.status_code == 200
     assert "Train networks anew</dt>" in page.text
