@@ -9,11 +9,8 @@ from numpy.typing import NDArray
 
 from app.audits.base import Inputs
 from app.audits.corruptions.sample import gallery_rows
-from app.audits.corruptions.worst import worst_places
+from app.audits.corruptions.worst import WORST, worst_places
 from app.audits.pixels import ENDS, PICTURES
-
-WORST = 6
-"""Images shown of each cell."""
 
 
 def kept_pictures(

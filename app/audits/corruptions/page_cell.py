@@ -87,10 +87,11 @@ def _pair(place: int, column: int, severity: int, numbers: dict[tuple[int, int],
     label = reader.classes[int(reader.array("corruptions", STAGE, "labels")[place])]
     taken = reader.classes[int(reader.array("corruptions", STAGE, "taken")[place, column])]
     before, after = (reader.kept_picture("corruptions", STAGE, numbers[position, c]) for c in (0, column))
+    mistake = f"taken for {taken}"
     return Pair(
         href=reader.link(Subject("image", reader.run_id, row=position + reader.split_start)),
         clean=Shown(src=before, alt=f"{label}, clean: recognised", text=label, wrong=False),
-        corrupted=Shown(src=after, alt=f"{label}, severity {severity}: taken for {taken}", text=taken, wrong=True),
+        corrupted=Shown(src=after, alt=f"{label}, severity {severity}: {mistake}", text=mistake, wrong=True),
     )
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-WORST = 4
-"""Images kept of each cell by a shard."""
+from app.audits.corruptions.worst import WORST
+
 _LONGEST = 256
 _LOSSLESS = 64
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+WORST = 6
+"""Images of which a cell's pictures are kept, by a shard and by the run."""
+
 
 def worst_places(outcome: NDArray[np.int8], margin: NDArray[np.float16], column: int) -> NDArray[np.int64]:
     """Rows that were right when clean and are wrong in a cell, the surest mistakes first."""

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from app.audits.base import Inputs
-from app.audits.corruptions.kept import WORST
 from app.audits.corruptions.measure import measure
 from app.audits.corruptions.pictures import Kept
 from app.audits.corruptions.sample import families, gallery_rows, sampled
 from app.audits.corruptions.schema import KINDS, CorruptionsSummary, Params, cells
 from app.audits.corruptions.summarise import summarise
 from app.audits.corruptions.words import sentences
+from app.audits.corruptions.worst import WORST
 from app.audits.pixels import PixelBatch, PixelShard
 from app.errors import UserError
 from app.numerics.corruptions import parameters
@@ -116,7 +116,7 @@ def test_of_each_cell_the_surest_mistakes_are_kept() -> None:
     for part in np.split(np.arange(40), 5):
         kept.offer(3, part + 100, pictures[part], pictures[part], fell[part], margins[part])
     index = kept.arrays()["list.picture"]
-    worst = np.flatnonzero(fell)[np.argsort(margins[fell])][:4] + 100
+    worst = np.flatnonzero(fell)[np.argsort(margins[fell])][:WORST] + 100
     assert {row for row, column, _ in index.tolist() if column == 3} == set(worst.tolist())
     assert {row for row, column, _ in index.tolist() if column == 0} == set(worst.tolist())
 
