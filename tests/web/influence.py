@@ -26,7 +26,7 @@ SUMMARY = {
                   "helpful": {"mean": 12.3, "low": 11.9, "high": 12.7, "noisy": 12},
                   "harmful": {"mean": 8.1, "low": 7.5, "high": 8.7, "noisy": 40}},
     "suspects": {"mislabelled": 3, "leaked": 1, "duplicated": 2, "planted": 10, "planted_in_worst": 8,
-                 "planted_named": 7},
+                 "planted_named": 7, "planted_low": 0.397, "planted_high": 0.892},
     "effects": {"method": "trak", "targets": 400, "of_targets": 720, "shares": [0.5, 0.25],
                 "clusters": [{"n": 80, "labels": [[0, 60], [1, 20]]}]},
 }  # fmt: skip

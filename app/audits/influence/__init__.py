@@ -53,7 +53,7 @@ AUDIT = AuditKind(
             needs=("plan", "retrain", "attribute", "prove"),
         ),
         StageSpec(
-            "suspects", "Judge training images", 3, "app.audits.influence.suspects:suspects", needs=("attribute",)
+            "suspects", "Judge training images", 4, "app.audits.influence.suspects:suspects", needs=("attribute",)
         ),
     ),
     actions=(

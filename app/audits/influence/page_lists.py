@@ -14,7 +14,6 @@ from app.audits.influence.page_means import bounded, half_widths, mistakes
 from app.audits.influence.ranking import ranked
 from app.audits.influence.schema import METHODS, InfluenceSummary, SuspectsSummary
 from app.errors import NotFound
-from app.numerics.intervals import wilson_interval
 
 MOST = 5_000
 """Entries of a ranking that has no natural end."""
@@ -66,7 +65,7 @@ def _mislabelled(table: pa.Table, summary: SuspectsSummary, classes: Sequence[st
     text = (
         f"{_part(len(order), len(table))} by confident learning over the nearest images of each. As a test, "
         f"{summary.planted:,} wrong labels were planted: it named {summary.planted_named:,} of them"
-        f"{_interval(summary.planted_named, summary.planted)}; {summary.planted_in_worst:,} stand in the worst "
+        f"{_found(summary)}; {summary.planted_in_worst:,} stand in the worst "
         "fifth of all."
     )
     made = _table(table, order, quality, notes, "relabel", new_label=likelier)
@@ -146,12 +145,12 @@ def _part(count: int, of: int) -> str:
     return f"{count:,} of {of:,} training images ({100 * count / max(of, 1):.1f} %)"
 
 
-def _interval(count: int, of: int) -> str:
-    """A share with its 95 % interval, in brackets; nothing of nothing."""
-    if not of:
+def _found(summary: SuspectsSummary) -> str:
+    """The share of planted labels that were named, with its interval, in brackets; nothing of nothing."""
+    if not summary.planted:
         return ""
-    low, high = (100 * float(bound) for bound in wilson_interval(count, of))
-    return f" ({100 * count / of:.0f} %, 95 % interval {low:.0f}–{high:.0f} %)"
+    share = summary.planted_named / summary.planted
+    return f" ({100 * share:.0f} %, 95 % interval {100 * summary.planted_low:.0f}–{100 * summary.planted_high:.0f} %)"
 
 
 def _name(classes: Sequence[str], index: int) -> str:

@@ -153,6 +153,8 @@ class SuspectsSummary(BaseModel):
     planted: int = Field(0, description="Wrong labels that were planted to test the list.")
     planted_in_worst: int = Field(0, description="Of these, how many stand in the worst fifth of the list.")
     planted_named: int = Field(0, description="Of these, how many confident learning names.")
+    planted_low: float = Field(0.0, description="Lower end of the 95 % interval of the share that it names.")
+    planted_high: float = 1.0
 
 
 class ClusterSummary(BaseModel):

@@ -18,6 +18,7 @@ from app.numerics.attribution.self_influence import (
     neighbour_votes,
     self_influence,
 )
+from app.numerics.intervals import wilson_interval
 
 PLANTED_SHARE = 0.03
 PLANTED_LEAST = 10
@@ -131,10 +132,14 @@ def plant(labels: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDAr
 def _planted(found: LabelQuality, chosen: NDArray[np.int64]) -> dict[str, Any]:
     """What the list is worth here: how many planted labels it finds, real wrong ones standing beside them."""
     worst = np.argsort(found.quality, kind="stable")[: round(WORST_SHARE * len(found.quality))]
+    named = int(found.suspect[chosen].sum())
+    low, high = (float(bound) for bound in wilson_interval(named, len(chosen)))
     return {
         "planted": len(chosen),
         "planted_in_worst": int(np.isin(chosen, worst).sum()),
-        "planted_named": int(found.suspect[chosen].sum()),
+        "planted_named": named,
+        "planted_low": low,
+        "planted_high": high,
     }
 
 

@@ -62,6 +62,7 @@ def test_wrong_labels_are_found(noisy: tuple[Inputs, np.ndarray]) -> None:
     assert summary.mislabelled == named.sum()
     assert summary.planted == 36
     assert summary.planted_in_worst >= 34
+    assert summary.planted_low < summary.planted_named / 36 < summary.planted_high <= 1
 
 
 def test_copies_and_leaks_are_counted(noisy: tuple[Inputs, np.ndarray]) -> None:
