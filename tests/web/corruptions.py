@@ -33,11 +33,15 @@ def add_corruptions(results: Results) -> dict[str, np.ndarray]:
     n = len(rows.label)
     chosen = np.sort(sampled((TRAIN_ROWS, TRAIN_ROWS + n), 0, "quick")) - TRAIN_ROWS
     generator = np.random.default_rng(0)
-    outcome = np.full((n, CELLS + 1), -1, np.int8)
-    outcome[chosen] = generator.random((len(chosen), CELLS + 1)) < np.linspace(0.95, 0.3, CELLS + 1)
-    outcome[chosen, 0] = ~rows.wrong[chosen]
-    margin = generator.normal(size=outcome.shape).astype(np.float16)
-    model = {"outcome": outcome, "margin": margin, "taken": generator.integers(0, 3, outcome.shape).astype(np.int32)}
+    shape = (len(chosen), CELLS + 1)
+    outcome = (generator.random(shape) < np.linspace(0.95, 0.3, CELLS + 1)).astype(np.int8)
+    outcome[:, 0] = ~rows.wrong[chosen]
+    model = {
+        "list.row": chosen + TRAIN_ROWS,
+        "list.outcome": outcome,
+        "list.margin": generator.normal(size=shape).astype(np.float16),
+        "list.taken": generator.integers(0, 3, shape).astype(np.int32),
+    }
     places = [(int(row) + TRAIN_ROWS, column) for row in chosen for column in range(CELLS + 1)]
     files = [_webp(row % 200, column * 20) for row, column in places]
     model["list.pictures"] = np.frombuffer(b"".join(files), np.uint8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,32 +21,44 @@ _LARGEST = 60_000.0
 
 
 def measure(shard: PixelShard) -> dict[str, NDArray[Any]]:
-    """Return, for each row, the clean image (column 0) and each cell.
+    """Return, for the images that were drawn, the clean image (column 0) and each cell.
 
-    `outcome` int8 [rows, 1 + cells]: 1 right, 0 wrong, −1 not asked; `margin` float16: log-odds of the label against
-    the others; `taken` int32: the predicted class. `list.size`: height and width. Then pictures, see `Kept`.
+    `list.row` int64 [m]: data set rows; `list.outcome` int8 [m, 1 + cells]: 1 right, 0 wrong; `list.margin` float16:
+    log-odds of the label against the others; `list.taken` int32: the predicted class; `list.size`: height and width.
+    Then pictures, see `Kept`.
     """
-    asked, columns = cells(shard.params), len(cells(shard.params)) + 1
-    outcome = np.full((len(shard.labels), columns), -1, np.int8)
-    margins = np.zeros((len(shard.labels), columns), np.float16)
-    taken = np.full((len(shard.labels), columns), -1, np.int32)
-    kept = Kept(gallery_rows(shard.split, shard.seed))
-    places = _places(shard)
-    done, size = 0, np.zeros((0, 2), np.int64)
+    asked, kept, places = cells(shard.params), Kept(gallery_rows(shard.split, shard.seed)), _places(shard)
+    columns, size = len(asked) + 1, np.zeros((0, 2), np.int64)
+    parts = [_Part.of(np.zeros(0, np.int64), columns)]
     for batch in shard.pictures(places.tolist()):
-        size = np.array([batch.pictures.shape[2:]], np.int64)
-        labels, rows = shard.labels[batch.places], batch.places + shard.start
-        clean = None
+        labels, size = shard.labels[batch.places], np.array([batch.pictures.shape[2:]], np.int64)
+        part, done = _Part.of(batch.places + shard.start, columns), sum(len(part.row) for part in parts)
         for column, (kind, severity) in enumerate([("", 0), *asked]):
-            pictures = batch.pictures if not kind else _corrupted(batch, rows, kind, severity, shard)
-            found = _judged(shard.classify(pictures), labels)
-            outcome[batch.places, column], margins[batch.places, column], taken[batch.places, column] = found
-            clean = found[0] if clean is None else clean
-            kept.offer(column, rows, batch.pictures, pictures, (clean == 1) & (found[0] == 0), found[1])
-            shard.progress((done + len(rows) * (column + 1) / columns) / max(len(places), 1))
-        done += len(rows)
+            pictures = _corrupted(batch, part.row, kind, severity, shard) if kind else batch.pictures
+            part.outcome[:, column], part.margin[:, column], part.taken[:, column] = _judged(
+                shard.classify(pictures), labels
+            )
+            fell = (part.outcome[:, 0] == 1) & (part.outcome[:, column] == 0)
+            kept.offer(column, part.row, batch.pictures, pictures, fell, part.margin[:, column])
+            shard.progress((done + len(part.row) * (column + 1) / columns) / max(len(places), 1))
+        parts.append(part)
     shard.progress(1.0)
-    return {"outcome": outcome, "margin": margins, "taken": taken, "list.size": size, **kept.arrays()}
+    joined = {f"list.{name}": np.concatenate([getattr(part, name) for part in parts]) for name in _Part._fields}
+    return {**joined, "list.size": size, **kept.arrays()}
+
+
+class _Part(NamedTuple):
+    """What a batch says."""
+
+    row: NDArray[np.int64]
+    outcome: NDArray[np.int8]
+    margin: NDArray[np.float16]
+    taken: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, rows: NDArray[np.int64], columns: int) -> _Part:
+        shape = (len(rows), columns)
+        return cls(rows, np.zeros(shape, np.int8), np.zeros(shape, np.float16), np.zeros(shape, np.int32))
 
 
 def _places(shard: PixelShard) -> NDArray[np.int64]:

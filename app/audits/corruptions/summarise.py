@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.audits.base import Inputs, Result
+from app.audits.base import Inputs, Result, ScoreColumn
 from app.audits.corruptions.figures import Outcomes, group_row, kind_rows, mean_of, share
 from app.audits.corruptions.kept import kept_pictures
 from app.audits.corruptions.sample import families
@@ -27,21 +27,31 @@ _IMAGENET = 1000
 
 def summarise(inputs: Inputs) -> Result:
     """Return the summary; of the measured rows `positions`, `labels`, `outcome`, `margin`, `taken`; and pictures."""
-    if "measure.outcome" not in inputs.audited.model:
+    model = inputs.audited.model
+    if "measure.list.row" not in model:
         why = "This model is a table of predictions: there is no network to show corrupted images to."
         return Result(CorruptionsSummary(unavailable=why).model_dump())
-    measured = inputs.audited.model["measure.outcome"]
-    positions = np.flatnonzero(measured[:, 0] >= 0)
-    if not len(positions):
+    table = inputs.audited.manifest
+    positions = np.asarray(model["measure.list.row"]) - table["row"][0].as_py()
+    labels = table["label"].to_numpy()[positions]
+    known = labels >= 0
+    if not known.any():
         why = "None of the images that were drawn has a label and can be read, so that nothing could be measured."
         return Result(CorruptionsSummary(unavailable=why).model_dump())
-    outcome = np.asarray(measured[positions])
-    details: dict[str, Any] = {"positions": positions.astype(np.int64), "outcome": outcome}
-    details["labels"] = inputs.audited.manifest["label"].to_numpy()[positions].astype(np.int32)
-    details |= {name: np.asarray(inputs.audited.model[f"measure.{name}"][positions]) for name in ("margin", "taken")}
+    details = {name: np.asarray(model[f"measure.list.{name}"])[known] for name in ("outcome", "margin", "taken")}
+    details |= {"positions": positions[known], "labels": labels[known].astype(np.int32)}
+    summary = _summary(inputs, positions[known], details["outcome"])
     return Result(
-        _summary(inputs, positions, outcome).model_dump(), details=details | kept_pictures(inputs, positions, details)
+        summary.model_dump(),
+        scores=[_score(table.num_rows, positions[known], details["outcome"])],
+        details=details | kept_pictures(inputs, positions[known], details),
     )
+
+
+def _score(rows: int, positions: NDArray[np.int64], outcome: Outcomes) -> ScoreColumn:
+    shares = np.full(rows, np.nan, np.float32)
+    shares[positions] = outcome[:, 1:].mean(axis=1)
+    return ScoreColumn("corruption_share", shares, "Share of corruptions under which the prediction is right.")
 
 
 def _summary(inputs: Inputs, positions: NDArray[np.int64], outcome: Outcomes) -> CorruptionsSummary:

@@ -85,21 +85,21 @@ def test_the_size_chooses_the_family() -> None:
 
 def test_shards_measure_what_one_shard_measures() -> None:
     whole, first, second = measure(shard(0, 60)), measure(shard(0, 25)), measure(shard(25, 35))
-    for name in ("outcome", "margin", "taken"):
+    for name in ("list.row", "list.outcome", "list.margin", "list.taken"):
         assert np.array_equal(np.concatenate([first[name], second[name]]), whole[name]), name
-    assert (whole["outcome"][:, 0] == 1).all()
-    assert (whole["outcome"][:, 2] == 0).any()
-    assert [whole[name].dtype for name in ("outcome", "margin", "taken")] == [np.int8, np.float16, np.int32]
+    assert whole["list.row"].tolist() == list(range(60))
+    assert (whole["list.outcome"][:, 0] == 1).all()
+    assert (whole["list.outcome"][:, 2] == 0).any()
+    assert [whole[f"list.{n}"].dtype for n in ("outcome", "margin", "taken")] == [np.int8, np.float16, np.int32]
 
 
 def test_images_without_a_label_or_outside_the_draw_are_not_asked() -> None:
     labels = np.arange(30) % 3
     labels[4] = -1
     found = measure(shard(labels=labels))
-    assert (found["outcome"][4] == -1).all()
+    assert found["list.row"].tolist() == [row for row in range(30) if row != 4]
     many = measure(shard(split=(0, 4000)))
-    asked = np.flatnonzero(many["outcome"][:, 0] >= 0)
-    assert set(asked.tolist()) == set(sampled((0, 4000), 0, "quick").tolist()) & set(range(30))
+    assert set(many["list.row"].tolist()) == set(sampled((0, 4000), 0, "quick").tolist()) & set(range(30))
 
 
 def test_images_too_small_are_refused_in_words() -> None:
@@ -139,7 +139,8 @@ def test_the_summary_says_what_was_measured() -> None:
     found = measure(shard(0, 60))
     result = summarise(as_inputs(found))
     summary = CorruptionsSummary.model_validate(result.summary)
-    outcome = found["outcome"]
+    outcome = found["list.outcome"]
+    assert result.scores[0].values == pytest.approx(outcome[:, 1:].mean(axis=1))
     assert [row.kind for row in summary.kinds] == ["gaussian_noise", "contrast"]
     assert [cell.value for row in summary.kinds for cell in row.cells] == pytest.approx(outcome[:, 1:].mean(axis=0))
     assert summary.mean_error is not None
@@ -162,7 +163,7 @@ def test_pictures_of_the_worst_and_of_one_image_are_kept_and_nothing_else_passes
     details = summarise(as_inputs(found)).details
     places = details["pictures.of"]
     for column in range(1, 5):
-        mistakes = (found["outcome"][:, 0] == 1) & (found["outcome"][:, column] == 0)
+        mistakes = (found["list.outcome"][:, 0] == 1) & (found["list.outcome"][:, column] == 0)
         shown = set(places[places[:, 1] == column, 0].tolist()) - gallery_rows((0, 60), 0)
         assert len(shown) <= WORST
         assert mistakes[list(shown)].all()
@@ -175,7 +176,7 @@ def test_alexnet_is_a_yardstick_for_imagenet_only() -> None:
     found = measure(shard(0, 60, params=every.model_dump()))
     wnids = [f"n{i:08d}" for i in range(1000)]
     shown = summarise(replace(as_inputs(found, classes=wnids), params=every)).summary
-    error = 1 - found["outcome"][:, 1:].mean()
+    error = 1 - found["list.outcome"][:, 1:].mean()
     assert shown["alexnet"] == pytest.approx(error / parameters.ALEXNET_ERRORS["contrast"])
     assert summarise(replace(as_inputs(found), params=every)).summary["alexnet"] is None
     names = [f"class {i}" for i in range(1000)]
@@ -188,5 +189,5 @@ def test_a_table_of_predictions_is_told_so() -> None:
 
 def test_nothing_measured_is_told_so() -> None:
     found = measure(shard(0, 60))
-    found["outcome"][:] = -1
+    found = {name: array[:0] for name, array in found.items()}
     assert "None of the images" in summarise(as_inputs(found)).summary["unavailable"]
