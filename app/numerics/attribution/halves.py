@@ -41,7 +41,7 @@ def checkpoint_halves(checkpoints: Sequence[Checkpoint]) -> tuple[list[Checkpoin
 def _every_second(point: Checkpoint, side: int) -> Checkpoint:
     columns = slice(side, None, 2)
     train = QuantisedRows(point.train.codes[:, columns], point.train.scales)
-    return Checkpoint(train, half_spectrum(point.spectrum, side), point.targets[:, columns], point.doubt)
+    return Checkpoint(train, half_spectrum(point.spectrum, side), point.targets[..., columns], point.doubt)
 
 
 def half_spectrum(spectrum: Spectrum, side: int) -> Spectrum:
