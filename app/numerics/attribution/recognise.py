@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.utils import _pytree as pytree
 
 from app.numerics.attribution.factors import CannotTap, Tap
 
 _ATEN = torch.ops.aten
 _CONVOLUTIONS = (_ATEN.conv1d.default, _ATEN.conv2d.default, _ATEN.conv1d.padding, _ATEN.conv2d.padding)
+_PRODUCTS = (_ATEN.matmul.default, _ATEN.mm.default)
 _TRANSPOSED = (_ATEN.conv_transpose1d.default, _ATEN.conv_transpose2d.input)
 NORMS = {
     _ATEN.batch_norm.default: 1,
@@ -30,12 +32,16 @@ _RESHAPES = (_ATEN.view.default, _ATEN.reshape.default, _ATEN.unsqueeze.default,
 
 def recognise(graph: fx.GraphModule) -> list[Tap]:
     """All places that are known, in the order of the graph; a transposed convolution's bias is a place of its own."""
-    found = [tap for node in graph.graph.nodes if node.op == "call_function" for tap in _taps(graph, node)]
+    found: list[Tap] = []
+    ways: dict[str, set[tuple[bool, bool]]] = {}
     uses: dict[str, set[tuple[str, str | None]]] = {}
-    for tap in found:
-        uses.setdefault(tap.weight, set()).add((tap.kind, tap.bias))
-    both = {name for name, kinds in uses.items() if len({kind == "formed" for kind, _ in kinds}) > 1}
-    found = [tap for tap in found if tap.weight not in both]
+    for node in graph.graph.nodes:
+        for tap in _taps(graph, node) if node.op == "call_function" else []:
+            found.append(tap)
+            uses.setdefault(tap.weight, set()).add((tap.kind, tap.bias))
+            # What is added up over uses has to be one kind of array, and to lie one way.
+            ways.setdefault(tap.weight, set()).add((tap.kind == "formed", _lies_down(node)))
+    found = [tap for tap in found if len(ways[tap.weight]) == 1]
     return [part for tap in found for part in (_apart(graph, tap) if len(uses[tap.weight]) > 1 else [tap])]
 
 
@@ -90,7 +96,7 @@ def acting(graph: fx.GraphModule) -> list[str]:
 def _taps(graph: fx.GraphModule, node: fx.Node) -> list[Tap]:
     if node.target is _ATEN.linear.default:
         return _linear(graph, node)
-    if node.target in (_ATEN.matmul.default, _ATEN.mm.default):
+    if node.target in _PRODUCTS:
         return _product(graph, node)
     if node.target in _CONVOLUTIONS:
         return _convolution(graph, node)
@@ -111,9 +117,29 @@ def _linear(graph: fx.GraphModule, node: fx.Node) -> list[Tap]:
 
 
 def _product(graph: fx.GraphModule, node: fx.Node) -> list[Tap]:
-    name = _parameter(graph, node.args[1])
-    shape = _shape(graph, name)[::-1] if name else ()
-    return [Tap(node.name, name, None, shape)] if name and len(shape) == 2 else []
+    turned = _turned(node.args[1])
+    name = _parameter(graph, node.args[1] if turned is None else turned)
+    shape = _shape(graph, name) if name else ()
+    if name is None or len(shape) != 2:
+        return []
+    return [Tap(node.name, name, None, shape if turned is not None else shape[::-1])]
+
+
+def _lies_down(node: fx.Node) -> bool:
+    """Whether a weight's columns are the outputs, as in x @ W."""
+    return node.target in _PRODUCTS and _turned(node.args[1]) is None
+
+
+def _turned(argument: Any) -> Any:
+    """What a matrix is the transpose of; none where it is no transpose."""
+    if not isinstance(argument, fx.Node):
+        return None
+    if argument.target is _ATEN.t.default:
+        return argument.args[0]
+    if argument.target not in (_ATEN.permute.default, _ATEN.transpose.int):
+        return None
+    axes = [axis % 2 for axis in pytree.tree_leaves(argument.args[1:])]
+    return argument.args[0] if axes == [1, 0] or (axes == [0, 1] and argument.target is _ATEN.transpose.int) else None
 
 
 def _convolution(graph: fx.GraphModule, node: fx.Node) -> list[Tap]:

@@ -45,6 +45,20 @@ class Odd(nn.Module):
         return self.mix(x * self.table[torch.tensor([0, 2, 4, 6])]) @ (self.gate * self.gate.T)
 
 
+class Turned(nn.Module):
+    """Matrices on their side: a transposed one, and one that is used both ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.both = nn.Parameter(torch.rand(6, 48)), nn.Parameter(torch.rand(6, 6))
+        self.last = nn.Parameter(torch.rand(3, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(x.flatten(1) @ self.first.T)
+        x = torch.tanh(nn.functional.linear(x, self.both)) @ self.both
+        return x @ self.last.transpose(0, 1)
+
+
 def _swin(version: int) -> nn.Module:
     swin = models.swin_transformer
     kinds = {} if version == 1 else {
@@ -62,6 +76,7 @@ FAMILIES: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "lstm": (lambda: Recurrent(nn.LSTM), 4),
     "gru": (lambda: Recurrent(nn.GRU), 4),
     "odd": (Odd, 4),
+    "turned": (Turned, 4),
     "swin": (lambda: _swin(1), 16),
     "swin v2": (lambda: _swin(2), 16),
     "class attention": (
