@@ -108,6 +108,21 @@ def test_others_see_nothing_of_it(results: Results, path: str) -> None:
     assert results.signed("viewer").get(f"{results.run}/{path}").status_code == 200
 
 
+def test_an_image_tells_what_became_of_it(results: Results) -> None:
+    found = add_corruptions(results)
+    place = 7
+    row = int(found["positions"][place]) + TRAIN_ROWS
+    context = panel(results, f"{results.run}/images/{row}")
+    rights = [cell["right"] for kind in context["rows"] for cell in kind["cells"]]
+    assert rights == [bool(value) for value in found["outcome"][place, 1:]]
+    assert context["share"]["value"] == pytest.approx(found["outcome"][place, 1:].mean())
+    assert "Under common corruptions" in results.signed().get(f"{results.run}/images/{row}").text
+    other = next(
+        r for r in range(TRAIN_ROWS, TRAIN_ROWS + 999) if r - TRAIN_ROWS not in set(found["positions"].tolist())
+    )
+    assert "Under common corruptions" not in results.signed().get(f"{results.run}/images/{other}").text
+
+
 def test_one_image_is_shown_in_every_cell(results: Results) -> None:
     add_corruptions(results)
     rows = panel(results, results.run)["gallery"]

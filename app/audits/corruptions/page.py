@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
@@ -9,12 +11,19 @@ from app.audits.corruptions.page_cell import cell_panel
 from app.audits.corruptions.page_gallery import GalleryRow, gallery
 from app.audits.corruptions.page_groups import GroupLine, class_panel, classes, slice_panel, slices, values
 from app.audits.corruptions.page_heat import Heat, heat
+from app.audits.corruptions.page_image import image_panel
 from app.audits.corruptions.schema import CorruptionsSummary
 from app.audits.corruptions.words import sentences
 from app.audits.pieces import Estimate
 
 KIND = "corruptions"
 ORDER = 64
+_PARTS: Mapping[str, Callable[[Subject, CorruptionsSummary, RunReader], Panel | None]] = {
+    "cell": cell_panel,
+    "class": class_panel,
+    "slice": slice_panel,
+    "image": image_panel,
+}
 
 
 class RunCorruptions(BaseModel):
@@ -43,7 +52,7 @@ def panels(subject: Subject, reader: RunReader) -> list[Panel]:
         return [] if subject.type == "report" and summary.unavailable else [_run_panel(subject, summary, reader)]
     if summary.unavailable:
         return []
-    found = {"cell": cell_panel, "class": class_panel, "slice": slice_panel}.get(subject.type)
+    found = _PARTS.get(subject.type)
     return [panel] if found and (panel := found(subject, summary, reader)) else []
 
 

@@ -15,6 +15,8 @@ from app.audits.pieces import Estimate
 STAGE = "summarise"
 SLICES = 12
 LEAST = 5
+MOST_ROWS = 2000
+"""Corrupted images whose slices a run's page looks up."""
 
 
 class GroupLine(BaseModel):
@@ -70,7 +72,7 @@ def slice_panel(subject: Subject, summary: CorruptionsSummary, reader: RunReader
     found = reader.findings("slices", id=subject.finding_id)
     if not found:
         return None
-    return _part(summary, np.array(_members(reader).get(found[0].key, []), np.int64), reader)
+    return _part(summary, _members_of(found[0].key, reader), reader)
 
 
 def _part(summary: CorruptionsSummary, members: NDArray[np.int64], reader: RunReader) -> Panel | None:
@@ -86,15 +88,28 @@ def _part(summary: CorruptionsSummary, members: NDArray[np.int64], reader: RunRe
 
 
 def _members(reader: RunReader) -> dict[str, list[int]]:
-    """Places among the corrupted images, by slice."""
-    positions = reader.array("corruptions", STAGE, "positions")
-    rows = (positions + reader.split_start).tolist()
-    condition = "row IN (SELECT unnest(?)) AND len(slices) > 0"
-    found: dict[str, list[int]] = {}
+    """Places among the corrupted images, by slice; of many images some that are evenly spread."""
+    rows = _rows(reader)
     places = {row: place for place, row in enumerate(rows)}
-    for score in reader.scores(condition, [rows], limit=len(rows), wide=True):
+    some = rows[:: -(-len(rows) // MOST_ROWS)]
+    found: dict[str, list[int]] = {}
+    condition = "row IN (SELECT unnest(?)) AND len(slices) > 0"
+    for score in reader.scores(condition, [some], limit=len(some), wide=True):
         for key in score["slices"]:
             found.setdefault(key, []).append(places[score["row"]])
+    return found
+
+
+def _members_of(key: str, reader: RunReader) -> NDArray[np.int64]:
+    """Places of a slice's rows among the corrupted images."""
+    rows = _rows(reader)
+    condition = "list_contains(slices, ?) AND row IN (SELECT unnest(?))"
+    found = {score["row"] for score in reader.scores(condition, [key, rows], limit=len(rows))}
+    return np.array([place for place, row in enumerate(rows) if row in found], np.int64)
+
+
+def _rows(reader: RunReader) -> list[int]:
+    found: list[int] = (reader.array("corruptions", STAGE, "positions") + reader.split_start).tolist()
     return found
 
 

@@ -17,6 +17,7 @@ from app.loaders.decoding import pace
 from app.loaders.images import MAX_PIXELS
 from app.loaders.models.model_shard import call_and_save
 from app.loaders.models.packed import PackedImages, prepared_batches
+from app.loaders.models.pixel_network import pixel_network
 from app.loaders.models.predict import cached_model
 from app.loaders.models.preprocess import to_input
 from app.loaders.models.runtime import LoadedModel
@@ -44,7 +45,7 @@ class PixelShardRequest(BaseModel):
     output: Path = Field(description="Folder for the arrays; made if missing.")
     batch_size: int = Field(64, ge=1)
     device: str = "auto"
-    dtype: str = "auto"
+    dtype: str = "float32"
     max_pixels: int = MAX_PIXELS
 
 
@@ -89,6 +90,7 @@ def _shard(request: PixelShardRequest, progress: Callable[[dict[str, Any]], None
         params=request.params,
         seed=request.seed,
         progress=lambda share: progress({"done": int(share * len(images)), "total": len(images)}),
+        network=lambda: pixel_network(request.file, request.spec, model),
     )
 
 

@@ -45,7 +45,8 @@ def _each(pictures: Tensor, change: Callable[[Image.Image], Image.Image]) -> Ten
 def elastic_transform(pictures: Tensor, parameters: tuple[float, float, float], draws: Draws) -> Tensor:
     """An affine map that moves three points at random, then smooth random displacements; bilinear.
 
-    `parameters` are relative to the shorter side, as the published ones are for their sides.
+    `parameters` are relative to the shorter side, as the published ones are for their sides. This is the authors' own
+    transform; the package imagecorruptions leaves the affine map out.
     """
     height, width = pictures.shape[2:]
     side = min(height, width)
