@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch._decomp import get_decompositions
 
 from app.errors import UserError
+from app.loaders.models.graph_device import moved
 from app.loaders.models.graph_outputs import only_logits
 from app.loaders.models.no_gradients import BoundToBatch, NoGradients
 from app.loaders.models.spec import ModelSpec
@@ -45,7 +46,7 @@ def normalised_graph(path: Path, spec: ModelSpec, device: torch.device) -> fx.Gr
             f"The network cannot be written as one graph ({_first_line(error)}), so it cannot be differentiated here. "
             "Branches on values and data-dependent shapes in its forward pass are the usual reasons."
         ) from error
-    return _alone(graph.float(), spec).to(device).requires_grad_(False)
+    return moved(_alone(graph.float(), spec), device).requires_grad_(False)
 
 
 def functional_graph(program: torch.export.ExportedProgram) -> fx.GraphModule:

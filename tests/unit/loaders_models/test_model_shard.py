@@ -15,7 +15,9 @@ from torch import nn
 
 from app.audits.gradients import why_none
 from app.errors import UserError
+from app.loaders.models.graph import normalised_graph
 from app.loaders.models.model_shard import run_shard
+from app.loaders.models.spec import ModelSpec
 
 ROWS = 6
 
@@ -188,6 +190,22 @@ def test_random_numbers_in_the_forward_pass_are_named(tmp_path: Path) -> None:
 
     file = save_export(tmp_path / "n.pt2", with_layer(Noisy()).eval())
     assert "draws random numbers" in reason(request(tmp_path, file, format="export"))
+
+
+class Places(nn.Module):
+    """Makes tensors on the processor, and holds a constant there."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x[..., torch.tensor([2, 0, 1, 3, 5, 4])] + torch.arange(6, device=x.device)
+        return x + torch.zeros(x.shape[0], 1, 1, 1)
+
+
+def test_what_tracing_wrote_down_moves_with_the_graph(tmp_path: Path) -> None:
+    file = save_export(tmp_path / "n.pt2", with_layer(Places()).eval())
+    payload = request(tmp_path, file, format="export")
+    graph = normalised_graph(file, ModelSpec.model_validate(payload["spec"]), torch.device("meta"))
+    assert graph(torch.zeros(2, 3, SIDE, SIDE, device="meta")).device.type == "meta"
+    assert "codes-0" in arrays(payload)
 
 
 def test_a_label_beyond_the_outputs_is_named(tmp_path: Path) -> None:
