@@ -147,9 +147,13 @@ class RunPlan:
         roles = model_stage_roles(stage) if ":" in stage else ROLES
         for rows in dict.fromkeys(self.range(role) for role in roles):
             if rows is not None:
-                size = rows[1] - rows[0] if whole else self.shard_rows
+                size = rows[1] - rows[0] if whole else self._rows_of_a_shard(stage)
                 found += [[start, min(start + size, rows[1])] for start in range(*rows, max(size, 1))]
         return found
+
+    def _rows_of_a_shard(self, stage: str) -> int:
+        most = model_stage(stage)[1].shard_rows if ":" in stage else 0
+        return min(most or self.shard_rows, self.shard_rows)
 
     def require_runnable(self) -> None:
         """Raise a `UserError` that says what is missing before anything is computed."""

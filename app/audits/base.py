@@ -94,6 +94,10 @@ class ModelStageSpec:
     """Name of the kind's whole-number parameter that asks for it, left out while that is 0; empty: always asked for."""
     fit: FitSpec | None = None
     """What it learns of the network first; changes of its function count for `version`."""
+    shard_rows: int = 0
+    """Rows of a shard at most, where a row costs far more than prediction; 0: as many as for prediction."""
+    slow: bool = False
+    """Whether a shard may take as long as training a network."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,22 @@ class PixelBatch:
 
 
 @dataclass(frozen=True)
+class PixelNetwork:
+    """The network with its normalisation, on pixels as numbers."""
+
+    forward: Callable[[Any], Any]
+    """torch float32 [b, channels, height, width] in [0, 1], red, green, blue → logits float32 [b, C], on one device.
+
+    Can be differentiated where `reason` is empty.
+    """
+    channels: int
+    reason: str = ""
+    """Why there are no gradients; empty where there are."""
+    probabilities: bool = False
+    """Whether the model is declared to give probabilities; `forward` returns their logarithms."""
+
+
+@dataclass(frozen=True)
 class PixelShard:
     """What the function of a stage that reads pixels gets, in the sandboxed child."""
 
@@ -47,3 +63,5 @@ class PixelShard:
     seed: int
     progress: Callable[[float], None]
     """`progress(share_done)`."""
+    network: Callable[[], PixelNetwork] | None = None
+    """Looks into the last checkpoint, which takes a moment; none where nobody can."""

@@ -57,7 +57,10 @@ def _compute(
             "params": {name: params[name] for name in stage.params},
         }
         function = RUN_PIXELS if stage.reads == "pixels" else RUN_SHARD
-        answer = halving(lambda size: ask_child(work, child, function, {**payload, "batch_size": size}), work.log)
+        seconds = get_settings().retrain_seconds if stage.slow else None
+        answer = halving(
+            lambda size: ask_child(work, child, function, {**payload, "batch_size": size}, seconds=seconds), work.log
+        )
         _publish(key, folder / "out", stop - start, answer)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -66,11 +66,15 @@ def ask_child(
     function: str,
     payload: dict[str, Any],
     on_progress: Callable[[dict[str, Any]], None] | None = None,
+    seconds: float | None = None,
 ) -> dict[str, Any]:
-    """Call a function in the child that writes into the folder `payload["output"]`; a cancel ends the wait."""
+    """Call a function in the child that writes into the folder `payload["output"]`; a cancel ends the wait.
+
+    `seconds` replaces the longest time that a request may take.
+    """
     # The folder's owner is the child's user; what this process made there must be writable for it.
     Path(payload["output"]).parent.chmod(0o777)
-    return child.request(function, payload, on_progress=on_progress, should_stop=work.stopped)
+    return child.request(function, payload, on_progress=on_progress, should_stop=work.stopped, timeout=seconds)
 
 
 def halving(ask: Callable[[int], dict[str, Any]], say: Callable[[str], None]) -> dict[str, Any]:

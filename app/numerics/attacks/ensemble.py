@@ -95,7 +95,7 @@ def ensemble(
     verdict = _clean(problem, batch_size)
     for place, attack in enumerate(attacks):
         left = (verdict.broken_by == UNBROKEN).nonzero()[:, 0]
-        for rows in torch.split(left, batch_size):
+        for rows in torch.split(left, batch_size) if len(left) else ():
             _replay(attack.run(problem.take(rows)), problem, rows, place, verdict)
             if progress:
                 done = float((rows[-1] + 1) / max(len(labels), 1))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from app.numerics.attacks.apgd import apgd_cross_entropy, apgd_targeted, checkpoints
-from app.numerics.attacks.ensemble import UNBROKEN, WRONG, Verdict, black_box, ensemble, standard
+from app.numerics.attacks.ensemble import UNBROKEN, WRONG, Attack, Verdict, black_box, ensemble, standard
 from app.numerics.attacks.fab import fab_targeted, nearest_adversarial
 from app.numerics.attacks.hyperplane import to_hyperplane
 from app.numerics.attacks.losses import margin, nearest_classes, targeted_dlr, towards
@@ -237,6 +237,18 @@ def test_an_attack_on_a_flat_network_breaks_nothing_and_does_not_fail() -> None:
     verdict = ensemble(flat, images, torch.zeros(4).long(), Ball("L2", 1.0), standard(steps=5, queries=10))
     assert verdict.broken_by.tolist() == [UNBROKEN] * 4
     assert verdict.margin.tolist() == [1.0] * 4
+
+
+def test_later_attacks_are_not_run_when_nothing_is_left() -> None:
+    net = small_net(3)
+    images, labels = points(net, 6)
+
+    def fails(_problem: Problem) -> Found:
+        raise AssertionError("nothing is left for it")
+
+    attacks = (*standard(steps=10, queries=0), Attack("none", fails))
+    verdict = ensemble(net, images, labels, Ball("Linf", 0.9), attacks)
+    assert bool((verdict.broken_by >= 0).all())
 
 
 def test_an_ensemble_refuses_a_network_of_one_class() -> None:

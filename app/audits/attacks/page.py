@@ -1,0 +1,88 @@
+"""Panels of the kind `attacks`."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from app.audits.attacks.budgets import EFFORTS
+from app.audits.attacks.page_groups import GroupLine, class_panel, classes, slice_panel, slices
+from app.audits.attacks.page_image import Triple, image_panel, triples
+from app.audits.attacks.schema import FAB, NAMES, SQUARE, AttacksSummary, Level, Sign
+from app.audits.attacks.words import NORMS, sentences
+from app.audits.base import Panel, RunReader, Subject
+from app.audits.pieces import Estimate
+
+KIND = "attacks"
+ORDER = 62
+
+
+class LevelRow(BaseModel):
+    """All attacks at one ε."""
+
+    text: str
+    robust: Estimate
+    broken: list[int] = Field(description="Images that each attack was the first to break, in the table's order.")
+
+
+class RunAttacks(BaseModel):
+    """How a run's model stands attacks."""
+
+    unavailable: str
+    sentences: list[str] = Field(description="How it was measured and what was left out.")
+    norm: str
+    clean: Estimate | None
+    levels: list[LevelRow]
+    attacks: list[str] = Field(description="Attacks that ran, in their order.")
+    signs: list[Sign]
+    doubts: int
+    slices: list[GroupLine]
+    no_slices: str
+    classes: list[GroupLine]
+    of_classes: int
+    triples: list[Triple]
+
+
+def panels(subject: Subject, reader: RunReader) -> list[Panel]:
+    """Return the panels of this kind for `subject`; none when the run has no result of it."""
+    raw = reader.summary(KIND)
+    if not raw:
+        return []
+    summary = AttacksSummary.model_validate(raw)
+    if subject.type in {"run", "report"}:
+        return [] if subject.type == "report" and summary.unavailable else [_run_panel(subject, summary, reader)]
+    if summary.unavailable:
+        return []
+    found = {"image": image_panel, "class": class_panel, "slice": slice_panel}.get(subject.type)
+    return [panel] if found and (panel := found(subject, summary, reader)) else []
+
+
+def _run_panel(subject: Subject, summary: AttacksSummary, reader: RunReader) -> Panel:
+    live = subject.type == "run" and not summary.unavailable
+    found = slices(reader) if live else []
+    attacks = _ran(summary)
+    context = RunAttacks(
+        unavailable=summary.unavailable,
+        sentences=[] if summary.unavailable else sentences(summary),
+        norm=NORMS[summary.norm],
+        clean=summary.clean,
+        levels=[_level(level, attacks) for level in summary.levels],
+        attacks=list(attacks),
+        signs=sorted(summary.signs, key=lambda sign: sign.ok),
+        doubts=sum(not sign.ok for sign in summary.signs),
+        slices=found,
+        no_slices="" if found or not live else "No confirmed slice of this run holds five attacked images.",
+        classes=classes(summary, reader),
+        of_classes=summary.of_classes,
+        triples=triples(summary, reader) if live else [],
+    )
+    return Panel(KIND, "Adversarial attacks", "attacks/run.html", context, ORDER)
+
+
+def _ran(summary: AttacksSummary) -> tuple[str, ...]:
+    if summary.no_gradients:
+        return NAMES[SQUARE:]
+    return NAMES if EFFORTS[summary.budget].fab else tuple(name for i, name in enumerate(NAMES) if i != FAB)
+
+
+def _level(level: Level, attacks: tuple[str, ...]) -> LevelRow:
+    return LevelRow(text=level.text, robust=level.robust, broken=[level.broken_by.get(name, 0) for name in attacks])

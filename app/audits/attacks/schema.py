@@ -1,0 +1,120 @@
+"""Parameters and results of the kind `attacks`. Imports no torch."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Literal
+
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from app.audits.pieces import Estimate
+
+Budget = Literal["quick", "standard", "thorough"]
+Norm = Literal["Linf", "L2"]
+MOST_RADII = 5
+FARTHEST = {"Linf": 1.0, "L2": 100.0}
+NAMES = ("APGD on cross-entropy", "targeted APGD", "targeted FAB", "Square")
+"""The attacks in their order; arrays name them by place. Without gradients only the last one runs."""
+FAB, SQUARE = 2, 3
+WRONG, UNBROKEN = -2, -1
+ORIGINAL, CHANGE, RESULT = range(3)
+"""Parts of a kept image."""
+SIGNS = ("no_gradient", "random", "probabilities", "survives")
+"""Columns of the array `signs`."""
+
+
+class Params(BaseModel):
+    """What a person can set."""
+
+    norm: Norm = Field(
+        "Linf",
+        title="Distance",
+        description="Linf: no pixel value changes by more than ε. L2: the Euclidean length of the change is at most ε.",
+    )
+    radii: list[str] = Field(
+        default_factory=lambda: ["8/255"],
+        title="ε, one a line",
+        description="How far an image may change, in pixel values from 0 to 1, before normalisation: a number or a "
+        "fraction, up to five of them. Usual are 8/255 (CIFAR) and 4/255 (ImageNet) for Linf, 0.5 and 3 for L2.",
+    )
+    budget: Budget = Field(
+        "quick",
+        description="quick: 100 images drawn at random, APGD and three targets, 300 queries without gradients. "
+        "standard: 500 images, AutoAttack’s standard ensemble. thorough: 2,000 images, the same with three starts.",
+    )
+
+    @field_validator("radii")
+    @classmethod
+    def _numbers(cls, given: list[str]) -> list[str]:
+        texts = [text.strip() for text in given if text.strip()]
+        if not 1 <= len(texts) <= MOST_RADII:
+            raise ValueError(f"give one to {MOST_RADII} values of ε, such as 8/255; there are {len(texts)}")
+        return sorted(dict.fromkeys(texts), key=radius)
+
+    @model_validator(mode="after")
+    def _in_range(self) -> Params:
+        farthest = FARTHEST[self.norm]
+        for text in self.radii:
+            if radius(text) > farthest:
+                raise ValueError(
+                    f"ε = {text} is beyond the range: pixels run from 0 to 1 here, not to 255, so that ε is at most "
+                    f"{farthest:g} for {self.norm}. If you meant steps of 1/255, write {text.strip()}/255"
+                )
+        return self
+
+
+def radius(text: str) -> float:
+    """What somebody wrote as ε, such as 8/255 or 0.5.
+
+    Raises:
+        ValueError: no positive number.
+    """
+    try:
+        found = float(Fraction(text.replace(" ", "").replace(",", ".")))
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"“{text}” is no number or fraction; write ε like 8/255 or 0.5") from error
+    if not found > 0:
+        raise ValueError(f"ε = {text} is not positive; write ε like 8/255 or 0.5")
+    return found
+
+
+class Level(BaseModel):
+    """All attacks at one ε."""
+
+    text: str = Field(description="ε as it was written.")
+    radius: float
+    robust: Estimate = Field(description="Share of images that are right and stay so, with Wilson’s interval.")
+    broken_by: dict[str, int] = Field(description="Images that each attack was the first to break at this or less.")
+
+
+class GroupRow(BaseModel):
+    """Images that have something in common, at the largest ε."""
+
+    name: str
+    class_index: int | None = None
+    clean: Estimate
+    robust: Estimate
+
+
+class Sign(BaseModel):
+    """A reason for doubt, or for confidence, in the figure."""
+
+    ok: bool
+    title: str
+    text: str = Field(description="What was seen, of how many images, and what would be right.")
+
+
+class AttacksSummary(BaseModel):
+    """What the attacks did."""
+
+    unavailable: str = ""
+    no_gradients: str = Field("", description="Why only the attack without gradients ran; empty where all did.")
+    norm: Norm = "Linf"
+    budget: Budget = "quick"
+    rows: int = Field(0, description="Images that were attacked.")
+    of_rows: int = Field(0, description="Images of the audited split that have a label.")
+    clean: Estimate | None = None
+    levels: list[Level] = Field([], description="By rising ε.")
+    classes: list[GroupRow] = Field([], description="The classes that withstand least, at the largest ε.")
+    of_classes: int = 0
+    signs: list[Sign] = Field([], description="Trust: what speaks for and against the figure.")

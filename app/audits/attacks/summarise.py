@@ -1,0 +1,79 @@
+"""Adds up what the shards found: robust accuracy by ε, class and group, with intervals, and how far to believe it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.audits.attacks.figures import group_row, share
+from app.audits.attacks.kept import kept_pictures
+from app.audits.attacks.schema import NAMES, AttacksSummary, GroupRow, Level, radius
+from app.audits.attacks.trust import trust
+from app.audits.base import Inputs, Result
+
+SHOWN = 12
+"""Classes that the summary lists."""
+LEAST = 5
+"""Images below which a class is not ranked."""
+_ARRAYS = ("outcome", "by", "margin", "taken", "signs")
+
+
+def summarise(inputs: Inputs) -> Result:
+    """Return the summary; of the attacked rows `positions`, `labels` and what `measure` found; and pictures."""
+    if "attack.outcome" not in inputs.audited.model:
+        why = "This model is a table of predictions: there is no network to show changed images to."
+        return Result(AttacksSummary(unavailable=why).model_dump())
+    positions = np.flatnonzero(inputs.audited.model["attack.outcome"][:, 0] >= 0)
+    if not len(positions):
+        why = "None of the images that were drawn has a label and can be read, so that nothing could be attacked."
+        return Result(AttacksSummary(unavailable=why).model_dump())
+    found = {name: np.asarray(inputs.audited.model[f"attack.{name}"][positions]) for name in _ARRAYS}
+    labels = inputs.audited.manifest["label"].to_numpy()[positions].astype(np.int32)
+    details = {"positions": positions.astype(np.int64), "labels": labels, **found}
+    return Result(
+        _summary(inputs, found, labels).model_dump(), details=details | kept_pictures(inputs, positions, found)
+    )
+
+
+def _summary(inputs: Inputs, found: dict[str, NDArray[Any]], labels: NDArray[np.int32]) -> AttacksSummary:
+    outcome, params = found["outcome"], inputs.params
+    levels = [
+        Level(
+            text=text,
+            radius=radius(text),
+            robust=share(outcome[:, column]),
+            broken_by=_first(found["by"][:, column - 1]),
+        )
+        for column, text in enumerate(params.radii, 1)
+    ]
+    why = no_gradients(inputs)
+    classes = [group_row(inputs.classes[c], outcome[labels == c], c) for c in np.unique(labels).tolist()]
+    return AttacksSummary(
+        no_gradients=why,
+        norm=params.norm,
+        budget=params.budget,
+        rows=len(outcome),
+        of_rows=int((inputs.audited.manifest["label"].to_numpy() >= 0).sum()),
+        clean=share(outcome[:, 0]),
+        levels=levels,
+        classes=_worst(classes),
+        of_classes=len(classes),
+        signs=trust(found, levels, params.norm, gradients=not why),
+    )
+
+
+def no_gradients(inputs: Inputs) -> str:
+    """Why only the attack without gradients ran; empty where all did."""
+    lines = inputs.audited.model["attack.list.reason"]
+    return bytes(np.asarray(lines[0])).rstrip(b"\0").decode(errors="ignore") if len(lines) else ""
+
+
+def _first(by: NDArray[np.int8]) -> dict[str, int]:
+    return {name: int((by == place).sum()) for place, name in enumerate(NAMES) if (by == place).any()}
+
+
+def _worst(groups: list[GroupRow]) -> list[GroupRow]:
+    ranked = [group for group in groups if group.clean.n >= LEAST]
+    return sorted(ranked, key=lambda group: (group.robust.value, group.clean.value))[:SHOWN]

@@ -1,0 +1,114 @@
+"""Whether to believe the figure: signs that attacks failed because they could not see. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.audits.attacks.schema import SQUARE, UNBROKEN, Level, Norm, Sign
+
+BLACK_BOX = 0.002
+"""Share of images that only the attack without gradients broke, above which gradients are in doubt."""
+ZERO = 0.01
+CHANCE = 0.02
+
+
+def trust(found: Mapping[str, NDArray[Any]], levels: Sequence[Level], norm: Norm, *, gradients: bool) -> list[Sign]:
+    """Return what speaks for and against the figure, in words."""
+    signs, by = found["signs"], found["by"]
+    rows = [_random(signs[:, 1]), _probabilities(signs[:, 2])]
+    if gradients:
+        rows += [_zero(signs[:, 0]), _black_box(by[:, -1]), _grey(signs[:, 3], norm)]
+    return [*rows, *_beyond(levels, norm, len(by))]
+
+
+def _random(column: NDArray[np.int8]) -> Sign:
+    hit, n = _count(column)
+    if not hit:
+        return Sign(ok=True, title="Same answer twice", text=f"All {n:,} images got the same logits when asked again.")
+    return Sign(
+        ok=False,
+        title="Random outputs",
+        text=f"{hit:,} of {n:,} images got other logits when they were asked again, so a single gradient says little "
+        "and the share of robust images is too high. Attack the network without its random part, or its average.",
+    )
+
+
+def _probabilities(column: NDArray[np.int8]) -> Sign:
+    hit, n = _count(column)
+    if hit < n or not n:
+        return Sign(ok=True, title="Logits", text="The network returns logits, as the attacks expect.")
+    return Sign(
+        ok=False,
+        title="Probabilities where logits are expected",
+        text=f"The outputs of all {n:,} images are non-negative and sum to one: the network ends in a softmax, whose "
+        "gradient vanishes where it is sure. Upload it without the softmax, or declare its outputs as probabilities.",
+    )
+
+
+def _zero(column: NDArray[np.int8]) -> Sign:
+    hit, n = _count(column)
+    if hit <= ZERO * n:
+        return Sign(ok=True, title="Gradients", text=f"{n - hit:,} of {n:,} images have a gradient to follow.")
+    return Sign(
+        ok=False,
+        title="Gradients of zero",
+        text=f"{hit:,} of {n:,} images have a gradient of exactly zero, so attacks with gradients cannot see a way: "
+        "rounding, a saturated softmax or a step function inside the network are the usual reasons. Believe only what "
+        "Square broke.",
+    )
+
+
+def _black_box(by: NDArray[np.int8]) -> Sign:
+    hit, n = int((by == SQUARE).sum()), int((by >= UNBROKEN).sum())
+    if hit <= BLACK_BOX * n:
+        return Sign(
+            ok=True,
+            title="Gradients lead further than guessing",
+            text=f"Square, which uses no gradients, broke {hit:,} of {n:,} images that the attacks before it did not.",
+        )
+    return Sign(
+        ok=False,
+        title="Guessing beats gradients",
+        text=f"Square, which uses no gradients, broke {hit:,} of {n:,} images that attacks with gradients did not: the "
+        "gradients are masked, and the true share of robust images is probably lower still.",
+    )
+
+
+def _grey(column: NDArray[np.int8], norm: Norm) -> Sign:
+    hit, n = _count(column)
+    size = "0.5" if norm == "Linf" else "half the longest possible distance"
+    if hit <= CHANCE * n:
+        return Sign(
+            ok=True,
+            title="A large ε breaks everything",
+            text=f"At ε = {size}, where every image can be made plain grey, {hit:,} of {n:,} images stay right.",
+        )
+    return Sign(
+        ok=False,
+        title="A large ε does not reach 0 %",
+        text=f"At ε = {size} every image can be made plain grey, and yet {hit:,} of {n:,} stay right under 40 steps of "
+        "APGD: the attack fails to find what is certainly there, so smaller ε are in doubt too.",
+    )
+
+
+def _beyond(levels: Sequence[Level], norm: Norm, n: int) -> list[Sign]:
+    """An ε at which every image can be made the same says nothing of robustness."""
+    wide = [level for level in levels if norm == "Linf" and level.radius >= 0.5]
+    if not wide:
+        return []
+    return [
+        Sign(
+            ok=False,
+            title="ε is beyond what has a meaning",
+            text=f"At ε = {wide[0].text} each of the {n:,} images can be made plain grey: no network can be right on "
+            "all of them, whatever it learnt. Usual values are 8/255 for small and 4/255 for large images.",
+        )
+    ]
+
+
+def _count(column: NDArray[np.int8]) -> tuple[int, int]:
+    return int((column == 1).sum()), int(np.count_nonzero(column >= 0))

@@ -1,0 +1,156 @@
+"""The kind `attacks` from upload to pages' arrays: real files, a real sandboxed child, several shards."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load
+
+from app.audits.attacks.schema import NAMES, SQUARE, UNBROKEN, WRONG
+from app.loaders.models.layers import build_layers
+from app.store.models import AuditRun, Dataset, ModelVersion
+from app.store.places import get_artifacts
+from app.store.repositories import jobs
+from app.store.session import reading, transaction
+from tests.workers import build
+from tests.workers.home import fresh_home
+from workers import warm
+from workers.testing import Twin
+
+PARAMS = {"radii": ["1/10", "2/255"], "budget": "quick"}
+
+
+def scripted() -> bytes:
+    """The same network as TorchScript, which gives no gradients."""
+    network, target = build_layers(build.LAYERS), io.BytesIO()
+    network.load_state_dict(load(build.weights()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(network.eval()), target)
+    return target.getvalue()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, AuditRun]]:
+    with pytest.MonkeyPatch.context() as patch, fresh_home(tmp_path_factory.mktemp("att"), patch, shard_rows="7"):
+        twin = Twin()
+        with transaction() as session:
+            dataset = build.dataset(session, build.project(session), build.images_zip())
+        twin.run_workflow("import_dataset", dataset.id)
+        made = {}
+        for name, blob, spec in (
+            ("gradients", build.weights(), {}),
+            ("none", scripted(), {"format": "torchscript", "architecture": ""}),
+        ):
+            with transaction() as session:
+                version = build.version(session, dataset.project_id, blob, **spec)
+            twin.run_workflow("check_model", version.id)
+            with transaction() as session:
+                data, net = session.get_one(Dataset, dataset.id), session.get_one(ModelVersion, version.id)
+                assert net.status == "succeeded", net.error
+                run = build.run(session, data, net, kinds=["attacks"], params={"attacks": PARAMS})
+            twin.run_workflow("audit_run", run.id)
+            with reading() as session:
+                made[name] = session.get_one(AuditRun, run.id)
+        yield made
+        warm._drop_child()
+
+
+def folder(run: AuditRun) -> Path:
+    return get_artifacts().local(run.details_keys["attacks:summarise"])
+
+
+def detail(run: AuditRun, name: str) -> np.ndarray:
+    found: np.ndarray = np.load(folder(run) / f"{name}.npy")
+    return found
+
+
+@pytest.mark.parametrize("name", ["gradients", "none"])
+def test_the_run_ends_with_one_outcome_an_image_and_radius(runs: dict[str, AuditRun], name: str) -> None:
+    run = runs[name]
+    assert (run.status, run.error) == ("succeeded", "")
+    outcome, by = detail(run, "outcome"), detail(run, "by")
+    assert outcome.shape == (18, 3)
+    assert (np.diff(outcome, axis=1) <= 0).all()
+    assert ((by == WRONG) == (outcome[:, :1] == 0)).all()
+    assert ((by >= 0) == ((outcome[:, :1] == 1) & (outcome[:, 1:] == 0))).all()
+    assert ((by == UNBROKEN) == (outcome[:, 1:] == 1)).all()
+    assert (detail(run, "margin")[outcome == 0] <= 1e-6).all()
+    assert (detail(run, "taken")[outcome == 1] == detail(run, "labels")[np.nonzero(outcome == 1)[0]]).all()
+
+
+def test_the_summary_is_that_of_its_outcomes(runs: dict[str, AuditRun]) -> None:
+    run = runs["gradients"]
+    summary, outcome = run.summary["attacks"], detail(run, "outcome")
+    assert (summary["rows"], summary["of_rows"], summary["no_gradients"]) == (18, 18, "")
+    assert [level["text"] for level in summary["levels"]] == ["2/255", "1/10"]
+    assert [level["robust"]["value"] for level in summary["levels"]] == pytest.approx(outcome[:, 1:].mean(axis=0))
+    assert summary["clean"]["value"] == pytest.approx(outcome[:, 0].mean())
+    assert sum(summary["levels"][1]["broken_by"].values()) == int((detail(run, "by")[:, 1] >= 0).sum()) > 0
+    titles = {sign["title"]: sign["ok"] for sign in summary["signs"]}
+    assert titles["Same answer twice"]
+    assert titles["Gradients"]
+    assert titles["A large ε breaks everything"]
+
+
+def test_without_gradients_square_alone_runs_and_the_summary_says_why(runs: dict[str, AuditRun]) -> None:
+    run = runs["none"]
+    assert "gives no gradients" in run.summary["attacks"]["no_gradients"]
+    by = detail(run, "by")
+    assert set(np.unique(by)) <= {WRONG, UNBROKEN, SQUARE}
+    assert (detail(run, "outcome")[:, 0] == detail(runs["gradients"], "outcome")[:, 0]).all()
+    assert (detail(run, "outcome")[:, 2] >= detail(runs["gradients"], "outcome")[:, 2]).all()
+    assert {sign["title"] for sign in run.summary["attacks"]["signs"]} == {"Same answer twice", "Logits"}
+
+
+def test_kept_pictures_are_original_change_and_result(runs: dict[str, AuditRun]) -> None:
+    run = runs["gradients"]
+    places, ends = detail(run, "pictures.of").tolist(), detail(run, "pictures.ends").tolist()
+    data, factors = detail(run, "pictures.bytes").tobytes(), detail(run, "pictures.amplified")
+    assert len(places) == len(ends) == len(factors) > 0
+    assert places == [[position, part] for position in sorted({p for p, _ in places}) for part in range(3)]
+    pixels = [
+        np.asarray(Image.open(io.BytesIO(data[start:end])).convert("RGB")).astype(float) / 255
+        for start, end in zip([0, *ends], ends, strict=False)
+    ]
+    network = build_layers(build.LAYERS)
+    network.load_state_dict(load(build.weights()))
+    steps = _preprocessing(run)
+    mean, std = (torch.tensor(steps[name]).view(3, 1, 1) for name in ("mean", "std"))
+    positions, outcome = detail(run, "positions").tolist(), detail(run, "outcome")
+    for number in range(0, len(places), 3):
+        original, change, result = pixels[number : number + 3]
+        place = positions.index(places[number][0])
+        column = int((outcome[place] == 0).argmax())
+        radius = (2 / 255, 0.1)[column - 1]
+        assert np.abs(result - original).max() <= radius + 1.01 / 255
+        # Grey of the change is no change; the rest is the difference, amplified as said.
+        assert np.abs((change - 0.5) / factors[number] - (result - original)).max() < 1.1 / 255
+        with torch.no_grad():
+            x = torch.tensor(original).permute(2, 0, 1).float()
+            before = network.eval()(((x - mean) / std)[None]).argmax()
+        assert int(before) == int(detail(run, "taken")[place, 0]) == int(detail(run, "labels")[place])
+
+
+def test_the_training_split_is_left_alone(runs: dict[str, AuditRun]) -> None:
+    with reading() as session:
+        stages = {stage.name: stage for stage in jobs.stages(session, "run", runs["gradients"].id)}
+    assert (stages["attacks:attack"].done, stages["attacks:attack"].total) == (18, 18)
+
+
+def _preprocessing(run: AuditRun) -> dict[str, Any]:
+    with reading() as session:
+        found: dict[str, Any] = session.get_one(ModelVersion, run.model_version_id).spec["preprocessing"]
+    return found
+
+
+def test_attacks_have_the_names_that_arrays_count_by() -> None:
+    assert NAMES[SQUARE] == "Square"
