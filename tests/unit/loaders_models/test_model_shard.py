@@ -213,3 +213,11 @@ def test_a_label_beyond_the_outputs_is_named(tmp_path: Path) -> None:
     np.save(tmp_path / "labels.npy", np.array([0, 1, 2, 7, 1, -1]))
     with pytest.raises(UserError, match=r"label number 7, but the network has 3 outputs \(0 to 2\)\. Name one class"):
         arrays(payload)
+
+
+def test_pictures_of_another_size_are_brought_to_the_network_s(tmp_path: Path) -> None:
+    payload = request(tmp_path, save_safetensors(tmp_path / "n.safetensors", tiny_net()))
+    pictures = [png(np.full((5 + 9 * i, 40 - 5 * i, 3), 40 * i, np.uint8)) for i in range(ROWS)]
+    (tmp_path / "images").write_bytes(b"".join(pictures))
+    np.save(tmp_path / "ends.npy", np.cumsum([0, *map(len, pictures)]))
+    assert arrays(payload)["codes-0"].shape[0] == ROWS
