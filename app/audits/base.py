@@ -355,6 +355,10 @@ def _no_networks(_params: Any) -> int:
     return 0
 
 
+def _no_passes(_params: Any, _rows: int) -> int:
+    return 0
+
+
 def _no_rows(_metrics: Mapping[str, Any]) -> Sequence[int]:
     return ()
 
@@ -380,6 +384,9 @@ class AuditKind:
     needs_predictions: bool = True
     networks: Callable[[Any], int] = _no_networks
     """How many networks are trained anew for an instance of `params`, at most; said before an audit starts."""
+    passes: Callable[[Any, int], int] = _no_passes
+    """How many images the network is shown beside prediction, for an instance of `params` and a split of so many rows;
+    said before an audit starts."""
     report_rows: Callable[[Mapping[str, Any]], Sequence[int]] = _no_rows
     """Positions of the images that a finding with these metrics shows in a report, the most telling first."""
     training_lists: Callable[[RunReader], list[TrainingList]] = _no_lists

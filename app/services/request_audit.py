@@ -47,7 +47,7 @@ class Work(NamedTuple):
     """Rows that earlier runs have computed."""
     seconds: float | None
     """Expected time of the rest, None where nothing is known yet."""
-    unit: Literal["rows", "networks"] = "rows"
+    unit: Literal["rows", "networks", "images"] = "rows"
     """What is counted."""
 
 
@@ -154,7 +154,8 @@ def estimate(
 ) -> list[Work]:
     """Return the costly parts of an audit: how many rows, how many of them known, how long the rest may take.
 
-    `params` are those of the chosen kinds; they say how many networks are to be trained anew.
+    `params` are those of the chosen kinds: they say how many images the network is shown, how many networks are to be
+    trained anew.
 
     Raises:
         FieldError: a parameter is out of its range.
@@ -165,8 +166,21 @@ def estimate(
     work = [_part(session, parts, "predict", "Predict", rows, encoder="")]
     if encoder not in {"given", "penultimate"}:
         work.append(_part(session, parts, "embed", "Embed", rows, encoder=encoder))
+    work += _shown(session, parts, params or {})
     trained = _trained(session, parts, params or {})
     return [*work, trained] if trained else work
+
+
+def _shown(session: Session, parts: Parts, params: Mapping[str, Mapping[str, Any]]) -> list[Work]:
+    """Images that kinds show the network beside prediction, at the pace of its newest prediction."""
+    rows, found = parts.audited.stop - parts.audited.start, []
+    for name, own in params.items():
+        kind = kind_named(name)
+        images = kind.passes(kind.params.model_validate(_params(name, own)), rows)
+        if images and parts.version.format != "predictions":
+            rate = runs.rows_per_second(session, "predict", version_id=parts.version.id, encoder="")
+            found.append(Work(kind.title, images, 0, images / rate if rate else None, "images"))
+    return found
 
 
 def _trained(session: Session, parts: Parts, params: Mapping[str, Mapping[str, Any]]) -> Work | None:

@@ -13,7 +13,7 @@ from app.services import queue
 from app.store.models import AuditRun, Membership, ModelVersion, Verdict
 from app.store.models.base import utcnow
 from app.store.places import get_artifacts, get_blobs
-from app.store.repositories import registry
+from app.store.repositories import datasets, registry
 from app.store.repositories.findings import SUBJECT
 from app.store.session import reading, transaction
 from app.web.templating import duration
@@ -267,6 +267,25 @@ def test_retraining_is_refused_beside_its_field_before_a_run_is_made(
     with reading() as session:
         assert session.query(AuditRun).count() == 0
     assert analyst.post("/audits/new", form | {"datamodels.retrain": "0"}).status_code == 303
+
+
+def test_images_shown_beside_prediction_are_counted_and_timed_by_prediction(analyst: Signed, people: People) -> None:
+    form = _choice(people) | {"kinds": "corruptions", "corruptions.kinds": ["fog", "snow"], "estimate": "1"}
+    form |= {"corruptions.severities": ["1", "5"], "corruptions.budget": "quick"}
+    dataset, split = form["data"].split("/")
+    with reading() as session:
+        rows = next(s.stop - s.start for s in datasets.splits(session, int(dataset)) if s.name == split)
+    images = min(rows, 200) * 5
+    with transaction() as session:
+        ids = {"model_version_id": int(form["model_version"]), "dataset_id": int(dataset)}
+        run = create_run(session, people.project_id, status="succeeded", **ids)
+        began = utcnow().replace(microsecond=0)
+        done = {"status": "succeeded", "total": 40, "done": 40, "started_at": began, "name": "predict"}
+        create_stage(session, "run", run.id, finished_at=began + timedelta(seconds=80), **done)
+    text = re.sub(r"<[^>]+>", " ", analyst.post("/audits/new", form).text)
+    assert f"{images:,} images" in text
+    assert f"about {duration(2 * images)}" in text
+    assert f"{images:,} images" not in analyst.post("/audits/new", form | {"kinds": "slices"}).text
 
 
 def test_networks_to_train_are_counted_and_timed_by_an_earlier_run(analyst: Signed, people: People) -> None:

@@ -2,7 +2,7 @@
 
 from app.audits.base import AuditKind, ModelStageSpec, StageSpec
 from app.audits.corruptions.page import panels
-from app.audits.corruptions.schema import CorruptionsSummary, Params
+from app.audits.corruptions.schema import CorruptionsSummary, Params, passes
 from app.audits.pixels import ALL_FORMATS
 
 AUDIT = AuditKind(
@@ -31,4 +31,5 @@ AUDIT = AuditKind(
     panels=panels,
     needs_embeddings=False,
     needs_predictions=True,
+    passes=passes,
 )

@@ -77,6 +77,11 @@ def cells(params: Mapping[str, Any]) -> list[tuple[str, int]]:
     return [(kind, int(severity)) for kind in params["kinds"] for severity in params["severities"]]
 
 
+def passes(params: Params, rows: int) -> int:
+    """Images that the network is shown: each that is drawn clean and in every cell."""
+    return min(rows, ROWS[params.budget]) * (1 + len(params.kinds) * len(params.severities))
+
+
 def cell_key(kind: str, severity: int) -> str:
     """How a page's address names a cell."""
     return f"{kind}-{severity}"

@@ -52,7 +52,7 @@ class WorkRow(BaseModel):
     rows: int
     cached: int = Field(description="Rows that earlier runs have computed.")
     seconds: float | None = Field(description="Expected time of the rest, from the newest run that did the same.")
-    unit: str = Field(description="What is counted: rows, or networks to train.")
+    unit: str = Field(description="What is counted: rows, images shown to the network, or networks to train.")
 
 
 class NewAuditPage(BaseModel):
