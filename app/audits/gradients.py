@@ -28,8 +28,8 @@ CURVATURE = ModelStageSpec(
 )
 """EK-FAC at the last checkpoint; the curvature is that of at most 2,048 training images.
 
-Each costs about 18 forward and backward passes on a processor (ResNet-9). On the digits MLP half of 1,200 rows cost .005
-of LDS, a quarter .016; on a CIFAR-10 CNN half of 1,000 cost nothing.
+Each costs about 18 forward and backward passes on a processor (ResNet-9). On the digits MLP half of 1,200 rows cost
+.004 of linear datamodelling score, a quarter .014; on two CNNs half cost nothing (`benchmarks.attribution_curvature`).
 """
 
 
