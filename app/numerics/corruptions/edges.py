@@ -61,10 +61,12 @@ def distance(marked: Tensor, farthest: int) -> Tensor:
     height, width = marked.shape[1:]
     beyond = float(farthest)
     down = torch.where(marked, 0.0, beyond)
-    for step in range(1, height):
-        down[:, step] = torch.minimum(down[:, step], down[:, step - 1] + 1)
-    for step in range(height - 2, -1, -1):
-        down[:, step] = torch.minimum(down[:, step], down[:, step + 1] + 1)
+    step = 1
+    while step <= farthest:
+        # Every shift up to `farthest` is a sum of powers of two.
+        padded = functional.pad(down, (0, 0, step, step), value=beyond) + step
+        down = torch.minimum(down, torch.minimum(padded[:, :height], padded[:, 2 * step :]))
+        step *= 2
     square = functional.pad(down**2, (farthest, farthest), value=beyond**2)
     found = square[:, :, farthest : farthest + width].clone()
     for shift in range(1, farthest):
