@@ -51,13 +51,12 @@ class Bench:
         )
 
     def from_labels(self, draws: Callable[[Tensor], Sequence[tuple[Tensor, Tensor]]]) -> list[ekfac.Curvature]:
-        """From labels and their weights, [n] each; `draws` makes them of probabilities [n, C]."""
-        taps, parts = self.network.taps, list(self._drawn(draws))
-        covariance = ekfac.CovarianceSum(taps)
-        for passes in parts:
+        """From labels and their weights, [n] each; `draws` makes them of probabilities [n, C], anew for the values."""
+        taps, covariance = self.network.taps, ekfac.CovarianceSum(self.network.taps)
+        for passes in self._drawn(draws):
             covariance.add(*passes)
         bases = covariance.bases()
-        sums = [ekfac.rotated_moments(taps, bases, *passes) for passes in parts]
+        sums = [ekfac.rotated_moments(taps, bases, *passes) for passes in self._drawn(draws)]
         return ekfac.joined(bases, [ekfac.sum_of(same) for same in zip(*sums, strict=True)], len(self.rows))
 
     def whole(self, curvature: list[ekfac.Curvature], damping: float = ekfac.DAMPING) -> Tensor:

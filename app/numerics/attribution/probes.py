@@ -17,8 +17,8 @@ def curvature_probe(logits: Tensor, sign: Tensor) -> Tensor:
     Over random signs ε the second moment of that gradient is the Fisher matrix, as it is over labels sampled from the
     model's prediction. But a confident model samples almost only its own prediction, and the few other labels carry
     all of the curvature: the estimate from signs varies far less. Linear datamodelling scores of EK-FAC on the digits
-    MLP: from one sampled label a row .537 to .553, from two draws of signs .584 to .588, from all labels .589; on the
-    digits CNN .530 to .535, .519 to .524, .521; on a CIFAR-10 CNN .367 to .369, .367 to .368, .368
+    MLP: from one sampled label a row .581 to .585, from two draws of signs .584 to .588, from all labels .589; on the
+    digits CNN .531 to .536, .519 to .524, .521; on a CIFAR-10 CNN .366 to .367, .367 to .368, .368
     (`benchmarks.attribution_curvature`).
 
     Args:
