@@ -13,7 +13,7 @@ from torch import Tensor
 from app.audits.attacks.arsenal import arsenal
 from app.audits.attacks.budgets import EFFORTS, sampled
 from app.audits.attacks.pictures import Kept
-from app.audits.attacks.schema import NAMES, SIGNS, UNBROKEN, WRONG, radius
+from app.audits.attacks.schema import ARRAYS, NAMES, SIGNS, UNBROKEN, WRONG, radius
 from app.audits.attacks.signs import signs_of
 from app.audits.pixels import PixelBatch, PixelNetwork, PixelShard
 from app.errors import UserError
@@ -24,13 +24,13 @@ _REASON = 400
 
 
 def measure(shard: PixelShard) -> dict[str, NDArray[Any]]:
-    """Return, for each row, what the attacks at each ε (rising) found; what broke an image at one ε counts for more.
+    """Return, for each row that was attacked, what was found at each ε (rising); what broke an image counts for more.
 
-    `outcome` int8 [rows, 1 + ε]: 1 right, 0 wrong, −1 not asked; column 0 is the clean image. `by` int8 [rows, ε]:
-    place in `NAMES` of the attack that broke it, −1 none, −2 wrong when clean. `margin` float32 [rows, 1 + ε]: the
-    label's logit less the largest other, at the most harmful image. `taken` int32 [rows, 1 + ε]: the predicted class.
-    `signs` int8 [rows, 4]: see `SIGNS`. `list.size`: height, width, channels. `list.reason`: why there are no
-    gradients, in UTF-8. Then pictures, see `Kept`.
+    `list.row` int64 [m]: data set row. `list.outcome` int8 [m, 1 + ε]: 1 right, 0 wrong; column 0 is the clean image.
+    `list.by` int8 [m, ε]: place in `NAMES` of the attack that broke it, −1 none, −2 wrong when clean. `list.margin`
+    float32 [m, 1 + ε]: the label's logit less the largest other, at the most harmful image. `list.taken` int32
+    [m, 1 + ε]: the predicted class. `list.signs` int8 [m, 4]: see `SIGNS`. `list.size`: height, width, channels.
+    `list.reason`: why there are no gradients, in UTF-8. Then pictures, see `Kept`.
     """
     if shard.network is None:
         raise UserError("There is no network to attack.")
@@ -124,9 +124,15 @@ class _State:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything, by name."""
         reason = np.frombuffer(self.network.reason.encode()[:_REASON], np.uint8)
-        names = ("outcome", "by", "margin", "taken", "signs")
-        found = {name: getattr(self, name) for name in names}
-        return {**found, "list.size": self.size, "list.reason": _reason(reason, self.places), **self.kept.arrays()}
+        asked = np.flatnonzero(self.outcome[:, 0] >= 0)
+        found = {f"list.{name}": getattr(self, name)[asked] for name in ARRAYS}
+        return {
+            "list.row": asked + self.shard.start,
+            **found,
+            "list.size": self.size,
+            "list.reason": _reason(reason, self.places),
+            **self.kept.arrays(),
+        }
 
 
 def _reason(text: NDArray[np.uint8], places: NDArray[np.int64]) -> NDArray[np.uint8]:

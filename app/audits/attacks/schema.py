@@ -19,6 +19,8 @@ FAB, SQUARE = 2, 3
 WRONG, UNBROKEN = -2, -1
 ORIGINAL, CHANGE, RESULT = range(3)
 """Parts of a kept image."""
+ARRAYS = ("outcome", "by", "margin", "taken", "signs")
+"""What is known of each attacked image."""
 SIGNS = ("no_gradient", "random", "probabilities", "survives")
 """Columns of the array `signs`."""
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.audits.attacks.figures import group_row, share
 from app.audits.attacks.kept import kept_pictures
-from app.audits.attacks.schema import NAMES, AttacksSummary, GroupRow, Level, radius
+from app.audits.attacks.schema import ARRAYS, NAMES, AttacksSummary, GroupRow, Level, radius
 from app.audits.attacks.trust import trust
 from app.audits.base import Inputs, Result
 
@@ -17,20 +17,22 @@ SHOWN = 12
 """Classes that the summary lists."""
 LEAST = 5
 """Images below which a class is not ranked."""
-_ARRAYS = ("outcome", "by", "margin", "taken", "signs")
 
 
 def summarise(inputs: Inputs) -> Result:
     """Return the summary; of the attacked rows `positions`, `labels` and what `measure` found; and pictures."""
-    if "attack.outcome" not in inputs.audited.model:
+    if "attack.list.row" not in inputs.audited.model:
         why = "This model is a table of predictions: there is no network to show changed images to."
         return Result(AttacksSummary(unavailable=why).model_dump())
-    positions = np.flatnonzero(inputs.audited.model["attack.outcome"][:, 0] >= 0)
+    every = inputs.audited.manifest["label"].to_numpy()
+    positions = np.asarray(inputs.audited.model["attack.list.row"]) - int(inputs.audited.manifest["row"][0].as_py())
+    known = every[positions] >= 0
+    positions = positions[known]
     if not len(positions):
         why = "None of the images that were drawn has a label and can be read, so that nothing could be attacked."
         return Result(AttacksSummary(unavailable=why).model_dump())
-    found = {name: np.asarray(inputs.audited.model[f"attack.{name}"][positions]) for name in _ARRAYS}
-    labels = inputs.audited.manifest["label"].to_numpy()[positions].astype(np.int32)
+    found = {name: np.asarray(inputs.audited.model[f"attack.list.{name}"])[known] for name in ARRAYS}
+    labels = every[positions].astype(np.int32)
     details = {"positions": positions.astype(np.int64), "labels": labels, **found}
     return Result(
         _summary(inputs, found, labels).model_dump(), details=details | kept_pictures(inputs, positions, found)
