@@ -29,13 +29,17 @@ CELLS = 9
 
 def add_corruptions(results: Results) -> dict[str, np.ndarray]:
     """Give the finished run a result of the kind; return its arrays."""
-    rows = results.built.rows
-    n = len(rows.label)
+    return add_to(results.built.run_id, results.built.rows.label, results.built.rows.wrong)
+
+
+def add_to(run_id: int, labels: np.ndarray, wrong: np.ndarray) -> dict[str, np.ndarray]:
+    """Give a run a result of the kind; return its arrays."""
+    n = len(labels)
     chosen = np.sort(sampled((TRAIN_ROWS, TRAIN_ROWS + n), 0, "quick")) - TRAIN_ROWS
     generator = np.random.default_rng(0)
     shape = (len(chosen), CELLS + 1)
     outcome = (generator.random(shape) < np.linspace(0.95, 0.3, CELLS + 1)).astype(np.int8)
-    outcome[:, 0] = ~rows.wrong[chosen]
+    outcome[:, 0] = ~wrong[chosen]
     model = {
         "list.row": chosen + TRAIN_ROWS,
         "list.outcome": outcome,
@@ -47,13 +51,13 @@ def add_corruptions(results: Results) -> dict[str, np.ndarray]:
     model["list.pictures"] = np.frombuffer(b"".join(files), np.uint8)
     model["list.picture"] = np.array([(*place, len(file)) for place, file in zip(places, files, strict=True)])
     model["list.size"] = np.array([[160, 160]])
-    found = summarise(_inputs(rows.label, {f"measure.{name}": array for name, array in model.items()}))
+    found = summarise(_inputs(labels, {f"measure.{name}": array for name, array in model.items()}))
     key = artifact_key("corruptions", 1, test="web")
     if not get_artifacts().has(key):
         with get_artifacts().write(key) as folder:
             saved.save(found, folder)
     with transaction() as session:
-        run = session.get_one(AuditRun, results.built.run_id)
+        run = session.get_one(AuditRun, run_id)
         run.kinds = ["slices", "corruptions"]
         run.summary = {**run.summary, "corruptions": found.summary}
         run.details_keys = {**run.details_keys, "corruptions:summarise": key}

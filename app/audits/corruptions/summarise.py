@@ -33,8 +33,9 @@ def summarise(inputs: Inputs) -> Result:
         return Result(CorruptionsSummary(unavailable=why).model_dump())
     table = inputs.audited.manifest
     positions = np.asarray(model["measure.list.row"]) - table["row"][0].as_py()
-    labels = table["label"].to_numpy()[positions]
-    known = labels >= 0
+    known = (positions >= 0) & (positions < table.num_rows)
+    labels = table["label"].to_numpy()[np.where(known, positions, 0)]
+    known &= labels >= 0
     if not known.any():
         why = "None of the images that were drawn has a label and can be read, so that nothing could be measured."
         return Result(CorruptionsSummary(unavailable=why).model_dump())

@@ -187,6 +187,12 @@ def test_a_table_of_predictions_is_told_so() -> None:
     assert "no network" in summarise(as_inputs({})).summary["unavailable"]
 
 
+def test_rows_that_are_not_of_the_split_are_not_believed() -> None:
+    found = measure(shard(0, 60))
+    found["list.row"] = found["list.row"] + 50
+    assert summarise(as_inputs(found)).summary["rows"] == 10
+
+
 def test_nothing_measured_is_told_so() -> None:
     found = measure(shard(0, 60))
     found = {name: array[:0] for name, array in found.items()}
