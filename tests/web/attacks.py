@@ -1,0 +1,78 @@
+"""What the stages of the kind `attacks` leave behind, for the finished run of the tests of pages."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from app.audits.attacks.budgets import sampled
+from app.audits.attacks.schema import SQUARE, UNBROKEN, WRONG, Params
+from app.audits.attacks.summarise import summarise
+from app.audits.attacks.worst import first_column
+from app.audits.base import Inputs, Split
+from app.store.artifacts import artifact_key
+from app.store.models import AuditRun
+from app.store.places import get_artifacts
+from app.store.session import transaction
+from tests.results_fixture import TRAIN_ROWS
+from tests.results_rows import CLASSES
+from tests.web.conftest import Results
+from workers.stages import results as saved
+
+PARAMS = Params.model_validate({"radii": ["2/255", "8/255"], "budget": "standard"})
+
+
+def add_attacks(results: Results, reason: str = "") -> dict[str, Any]:
+    """Give the finished run a result of the kind; return its arrays."""
+    rows = results.built.rows
+    n = len(rows.label)
+    chosen = np.sort(sampled((TRAIN_ROWS, TRAIN_ROWS + n), 0, "standard")) - TRAIN_ROWS
+    generator = np.random.default_rng(0)
+    left = generator.random(len(chosen))
+    outcome = np.stack([~rows.wrong[chosen], left > 0.2, left > 0.7], axis=1).astype(np.int8).cumprod(1).astype(np.int8)
+    attack = np.full(len(chosen), SQUARE) if reason else generator.integers(0, 4, len(chosen))
+    by = np.where(outcome[:, 1:] == 1, UNBROKEN, attack[:, None])
+    by[outcome[:, 0] == 0] = WRONG
+    taken = np.where(outcome == 1, rows.label[chosen, None], (rows.label[chosen, None] + 1) % len(CLASSES))
+    signs = np.tile(np.array([0, 0, 0, 0]), (len(chosen), 1))
+    broke = np.flatnonzero(first_column(outcome) > 0)[:20]
+    files = [(int(chosen[i]) + TRAIN_ROWS, part, _webp(int(i) % 200, part * 90)) for i in broke for part in range(3)]
+    model = {
+        "list.row": chosen + TRAIN_ROWS,
+        "list.outcome": outcome,
+        "list.by": by.astype(np.int8),
+        "list.margin": np.where(outcome == 1, 1.0, -1.0 - left[:, None]).astype(np.float32),
+        "list.taken": taken.astype(np.int32),
+        "list.signs": signs.astype(np.int8),
+        "list.reason": np.frombuffer(reason.encode().ljust(400, b"\0"), np.uint8)[None],
+        "list.pictures": np.frombuffer(b"".join(data for _, _, data in files), np.uint8),
+        "list.picture": np.array([(row, part, len(data)) for row, part, data in files]),
+        "list.amplified": np.array([(int(chosen[i]) + TRAIN_ROWS, 15.9375) for i in broke]),
+    }
+    found = summarise(_inputs(rows.label, {f"attack.{name}": array for name, array in model.items()}))
+    key = artifact_key("attacks", 1, test="web", reason=reason)
+    if not get_artifacts().has(key):
+        with get_artifacts().write(key) as folder:
+            saved.save(found, folder)
+    with transaction() as session:
+        run = session.get_one(AuditRun, results.built.run_id)
+        run.kinds = ["slices", "attacks"]
+        run.summary = {**run.summary, "attacks": found.summary}
+        run.details_keys = {**run.details_keys, "attacks:summarise": key}
+    return dict(found.details)
+
+
+def _inputs(labels: np.ndarray, model: dict[str, np.ndarray]) -> Inputs:
+    manifest = pa.table({"row": np.arange(len(labels)) + TRAIN_ROWS, "label": labels.astype(np.int32)})
+    split = Split("val", manifest, None, None, None, model)
+    return Inputs(split, None, CLASSES, PARAMS, 0, "cpu", None, {}, lambda _share, _message: None)
+
+
+def _webp(red: int, green: int) -> bytes:
+    target = io.BytesIO()
+    Image.new("RGB", (8, 8), (red, green, 90)).save(target, "WEBP")
+    return target.getvalue()
