@@ -20,7 +20,7 @@ GRADIENTS = ModelStageSpec(
 CURVATURE = ModelStageSpec(
     "ekfac",
     "Take gradients against the curvature",
-    1,
+    2,
     "app.audits.influence.curvature:features",
     params=("features",),
     formats=GRADIENTS.formats,
@@ -29,7 +29,7 @@ CURVATURE = ModelStageSpec(
 """EK-FAC at the last checkpoint; the curvature is that of at most 2,048 training images.
 
 Each costs about 18 forward and backward passes on a processor (ResNet-9). On the digits MLP half of 1,200 rows cost
-.004 of linear datamodelling score, a quarter .014; on two CNNs half cost nothing (`benchmarks.attribution_curvature`).
+.004 of linear datamodelling score, a quarter .015; on two CNNs half cost nothing (`benchmarks.attribution_curvature`).
 """
 
 

@@ -4,9 +4,9 @@ An influence gᵀ (H + λI)⁻¹ g' is the inner product of two whitened gradien
 of coordinate j of a whitened gradient is h_j / (h_j + λ): most of millions of coordinates carry next to nothing. So the
 largest are kept as they are and the rest is dropped, which needs only some columns of the eigenvectors and makes no
 noise. At k = 2,048 / 4,096, kept, the correlation with the whole scores and the linear datamodelling score are .994 /
-1.000 and .582 / .585 (whole: .586) on the digits MLP, .995 / 1.000 and .513 / .522 (whole: .524) on the digits CNN,
-.901 / .975 and .386 / .377 (whole: .368) on a CIFAR-10 CNN. A random sketch of all coordinates: .895 / .943 and .512 /
-.541, .946 / .968 and .480 / .501, .713 / .820 and .264 / .297 (`benchmarks.attribution_curvature`).
+1.000 and .588 / .590 (whole: .590) on the digits MLP, .996 / 1.000 and .534 / .539 (whole: .541) on the digits CNN,
+.901 / .976 and .383 / .373 (whole: .368) on a CIFAR-10 CNN. A random sketch of all coordinates: .903 / .946 and .520 /
+.547, .946 / .968 and .498 / .516, .712 / .819 and .263 / .296 (`benchmarks.attribution_curvature`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from app.numerics.attribution.ekfac import DAMPING, Curvature, rotated
+from app.numerics.attribution.ekfac import DAMPING, Curvature, damped, rotated
 from app.numerics.attribution.factors import Factors, Tap
 from app.numerics.attribution.weights import weights
 
@@ -43,14 +43,18 @@ class Choice(NamedTuple):
 
 
 def choose_coordinates(curvature: Sequence[Curvature], size: int, damping: float = DAMPING) -> Choice:
-    """Keep the `size` coordinates with the largest h / (h + λ); λ = `damping` × the mean h of the weight."""
-    squares = [layer.values / layer.damped(damping) for layer in curvature]
+    """Keep the `size` coordinates with the largest h / (h + λ); λ = `damping` × the mean h of all weights."""
+    shifted = damped(curvature, damping)
+    squares = [layer.values / values for layer, values in zip(curvature, shifted, strict=True)]
     every = torch.cat([found.flatten() for found in squares])
     chosen = torch.zeros_like(every, dtype=torch.bool)
     chosen[every.topk(min(size, len(every))).indices] = True
     parts = torch.split(chosen, [found.numel() for found in squares])
     share = every[chosen].square().sum() / every.square().sum().clamp(min=torch.finfo(every.dtype).tiny)
-    kept = [_kept(layer, part.view_as(layer.values), damping) for layer, part in zip(curvature, parts, strict=True)]
+    kept = [
+        _kept(layer, values, part.view_as(values))
+        for layer, values, part in zip(curvature, shifted, parts, strict=True)
+    ]
     return Choice(kept, float(share))
 
 
@@ -69,8 +73,8 @@ def whitened(taps: Sequence[Tap], factors: Sequence[Factors], kept: Sequence[Kep
     return torch.cat(found, dim=1)
 
 
-def _kept(layer: Curvature, chosen: Tensor, damping: float) -> Kept:
-    scales = layer.damped(damping)[chosen].rsqrt()
+def _kept(layer: Curvature, shifted: Tensor, chosen: Tensor) -> Kept:
+    scales = shifted[chosen].rsqrt()
     if layer.basis is None:
         return Kept(None, None, chosen.flatten().nonzero()[:, 0], scales)
     rows, columns = (chosen.any(dim=axis).nonzero()[:, 0] for axis in (1, 0))

@@ -15,7 +15,7 @@ from app.numerics.attribution.taps import TappedNetwork
 from app.numerics.attribution.weights import Weight, weights
 
 DAMPING = 0.1
-"""λ, times the mean curvature of a weight."""
+"""λ, times the mean curvature of all weights."""
 PROBES = 2
 """Probes of each row for covariances, and as many for the values."""
 WIDEST = 4608
@@ -36,11 +36,6 @@ class Curvature(NamedTuple):
 
     basis: Basis
     values: Tensor
-
-    def damped(self, damping: float) -> Tensor:
-        """Values with λ = `damping` × their mean added, [out, in]; all infinite where there is no curvature at all."""
-        shift = damping * self.values.mean()
-        return self.values + torch.where(shift > 0, shift, torch.inf)
 
 
 def estimate_curvature(network: TappedNetwork, batches: Batches, seed: int) -> list[Curvature]:
@@ -109,17 +104,38 @@ def joined(bases: Sequence[Basis], moments: Sequence[Tensor], rows: int) -> list
     return [Curvature(basis, moment / rows) for basis, moment in zip(bases, moments, strict=True)]
 
 
+def damped(curvature: Sequence[Curvature], damping: float = DAMPING, *, each: bool = False) -> list[Tensor]:
+    """Values with λ added, [out, in] for each weight; all infinite where there is no curvature at all.
+
+    λ = `damping` × the mean of all weights' values, one number for the whole network; with `each`, × the mean of the
+    weight's own values, as kronfluence has it. See docs/decisions/0009-curvature.md.
+    """
+    means = [layer.values.mean() for layer in curvature]
+    if not each:
+        total = sum_of([layer.values.sum() for layer in curvature])
+        means = [total / sum(layer.values.numel() for layer in curvature)] * len(curvature)
+    return [
+        layer.values + torch.where(mean > 0, damping * mean, torch.inf)
+        for layer, mean in zip(curvature, means, strict=True)
+    ]
+
+
 def precondition(
-    taps: Sequence[Tap], factors: Sequence[Factors], curvature: Sequence[Curvature], damping: float = DAMPING
+    taps: Sequence[Tap],
+    factors: Sequence[Factors],
+    curvature: Sequence[Curvature],
+    damping: float = DAMPING,
+    *,
+    each: bool = False,
 ) -> list[Tensor]:
-    """Return (H + λI)⁻¹ ∇f for each target and weight, [m, out · in]; λ = `damping` × the mean of the weight's values.
+    """Return (H + λI)⁻¹ ∇f for each target and weight, [m, out · in]; `damped` says what λ is.
 
     All of a weight's per-example gradients stand in memory at once; `app.numerics.attribution.coordinates` does the
     same for many rows.
     """
     found = []
-    for weight, layer in zip(weights(taps), curvature, strict=True):
-        parts = [rotated(weight, own, layer.basis) / layer.damped(damping) for (own,) in weight.slices(factors)]
+    for weight, layer, values in zip(weights(taps), curvature, damped(curvature, damping, each=each), strict=True):
+        parts = [rotated(weight, own, layer.basis) / values for (own,) in weight.slices(factors)]
         inside = torch.cat(parts)
         found.append((layer.basis[0] @ inside @ layer.basis[1].T if layer.basis else inside).flatten(1))
     return found

@@ -71,7 +71,7 @@ def test_scores_are_kronfluence_s_with_the_same_sampled_labels(tmp_path: Path) -
     network = convolutional()
     tapped = tap(copy.deepcopy(network), x)
     solved = ekfac.precondition(
-        tapped.taps, factors(tapped, margin, targets, wanted), fitted(tapped, x, sampled), damping=0.1
+        tapped.taps, factors(tapped, margin, targets, wanted), fitted(tapped, x, sampled), damping=0.1, each=True
     )
     found = ekfac.influence(tapped.taps, factors(tapped, cross_entropy, x, y), solved)
     expected = kronfluence_scores(network, (x, y, sampled), (targets, wanted), tmp_path)
@@ -152,15 +152,18 @@ def test_against_dense_matrices() -> None:
     targets = factors(tapped, margin, x[:6], y[:6])
     solved = ekfac.precondition(tapped.taps, targets, fitted(tapped, x, sampled), damping=0.1)
     found = ekfac.influence(tapped.taps, factors(tapped, cross_entropy, x, y), solved)
-    total = torch.zeros(30, 6)
-    for i, one in enumerate(tapped.taps):
-        pair = factors(tapped, cross_entropy, x, sampled)[i]
+    bases, values = [], []
+    for one, pair in zip(tapped.taps, factors(tapped, cross_entropy, x, sampled), strict=True):
         a, g = weights.inputs_at(one, pair.inputs)[:, 0], pair.gradients[:, 0]
-        basis = torch.kron(torch.linalg.eigh(g.T @ g / 30)[1], torch.linalg.eigh(a.T @ a / 30)[1])
-        values = (torch.einsum("no,ni->noi", g, a).flatten(1) @ basis).square().mean(dim=0)
-        curvature = basis @ torch.diag(values + 0.1 * values.mean()) @ basis.T
-        loss = weights.formed(one, factors(tapped, cross_entropy, x, y)[i]).flatten(1)
-        total -= loss @ torch.linalg.solve(curvature, weights.formed(one, targets[i]).flatten(1).T)
+        bases.append(torch.kron(torch.linalg.eigh(g.T @ g / 30)[1], torch.linalg.eigh(a.T @ a / 30)[1]))
+        values.append((torch.einsum("no,ni->noi", g, a).flatten(1) @ bases[-1]).square().mean(dim=0))
+    basis, every = torch.block_diag(*bases), torch.cat(values)
+    curvature = basis @ torch.diag(every + 0.1 * every.mean()) @ basis.T
+
+    def whole(pairs):
+        return torch.cat([weights.formed(*both).flatten(1) for both in zip(tapped.taps, pairs, strict=True)], dim=1)
+
+    total = -whole(factors(tapped, cross_entropy, x, y)) @ torch.linalg.solve(curvature, whole(targets).T)
     torch.testing.assert_close(found, total, rtol=1e-3, atol=1e-4)
 
 
@@ -245,7 +248,7 @@ def test_the_largest_coordinates_are_kept() -> None:
     assert (first.left.shape, first.right.shape) == ((2, 2), (3, 2))
     # Places within the rows and columns in use: (0, 0), (0, 2), (1, 2) of the whole.
     assert first.places.tolist() == [0, 1, 3]
-    torch.testing.assert_close(first.scales, (torch.tensor([9.0, 4.0, 2.0]) + 0.1 * 16.5 / 6).rsqrt())
+    torch.testing.assert_close(first.scales, (torch.tensor([9.0, 4.0, 2.0]) + 0.1 * 23.5 / 8).rsqrt())
 
 
 def test_a_diagonal_where_a_gradient_is_no_product() -> None:
@@ -258,8 +261,8 @@ def test_a_diagonal_where_a_gradient_is_no_product() -> None:
     pairs = factors(tapped, cross_entropy, x, y)
     solved = ekfac.precondition(tapped.taps, pairs, curvature, damping=0.1)
     formed = weights.formed(tapped.taps[0], pairs[0]).flatten(1)
-    values = formed.square().mean(dim=0)
-    torch.testing.assert_close(solved[0], formed / (values + 0.1 * values.mean()))
+    mean = torch.cat([layer.values.flatten() for layer in curvature]).mean()
+    torch.testing.assert_close(solved[0], formed / (formed.square().mean(dim=0) + 0.1 * mean))
 
 
 def test_a_diagonal_for_a_weight_that_is_too_wide(monkeypatch: pytest.MonkeyPatch) -> None:
