@@ -58,7 +58,7 @@ def add_to(run_id: int, labels: np.ndarray, wrong: np.ndarray) -> dict[str, np.n
             saved.save(found, folder)
     with transaction() as session:
         run = session.get_one(AuditRun, run_id)
-        run.kinds = ["slices", "corruptions"]
+        run.kinds = [*dict.fromkeys([*run.kinds, "corruptions"])]
         run.summary = {**run.summary, "corruptions": found.summary}
         run.details_keys = {**run.details_keys, "corruptions:summarise": key}
     return dict(found.details)

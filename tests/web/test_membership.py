@@ -13,11 +13,13 @@ from sqlalchemy import select
 
 from app.main import page_modules
 from app.services.reports.snapshot import read_report
-from app.store.models import ModelVersion, Report, ShareLink
-from app.store.session import reading
+from app.store.models import AuditRun, ModelVersion, Report, ShareLink
+from app.store.session import reading, transaction
 from app.web import assets, docs
 from tests.factories import Signed
 from tests.web.conftest import Results
+from tests.web.corruptions import add_corruptions
+from tests.web.corruptions import add_corruptions
 from tests.web.influence import add_influence
 
 OPEN = {
@@ -106,7 +108,11 @@ GUARDED = [a for a in ALL if a.path not in OPEN and a.short not in OWN]
 def names(results: Results) -> dict[str, Any]:
     """One of everything, by the name of its parameter."""
     owner = results.signed()
+    add_corruptions(results)
     add_influence(results)
+    with transaction() as session:
+        session.get_one(AuditRun, results.built.run_id).kinds = ["slices", "influence", "corruptions"]
+    add_corruptions(results)
     assert owner.post(f"{results.run}/reports", {"title": "R"}).status_code == 303
     owner.post("/account/tokens", {"name": "nightly"})
     token_id = owner.get(f"{API}/account").json()["tokens"][0]["id"]
@@ -134,15 +140,27 @@ def names(results: Results) -> dict[str, Any]:
         "token": token,
         "row": row,
         "index": 0,
+        "kind": "corruptions",
+        "key": "fog-1",
+        "stage": "summarise",
         "name": "report.json",
         "action": "hypothesis",
         "tag": "odd",
+        "kind": "corruptions",
+        "stage": "summarise",
+        "key": "fog-1",
     }
 
 
+def own_names(path: str) -> dict[str, Any]:
+    """Where a parameter's name means something else."""
+    if "/training/" in path:
+        return {"name": "leaked.csv", "row": 5}
+    return {"name": "influence-top.npz"} if "/runs/{run_id}/files/" in path else {}
+
+
 def ask(browser: Signed, address: Address, names: dict[str, Any]) -> int:
-    of_training = {"name": "leaked.csv", "row": 5} if "/training/" in address.path else {}
-    path = address.path.format(**(names | of_training))
+    path = address.path.format(**(names | own_names(address.path)))
     if address.method == "GET":
         return browser.get(path, params={"label": "0"}).status_code
     if address.method == "PATCH":
