@@ -19,7 +19,6 @@ from app.web import assets, docs
 from tests.factories import Signed
 from tests.web.conftest import Results
 from tests.web.corruptions import add_corruptions
-from tests.web.corruptions import add_corruptions
 from tests.web.influence import add_influence
 
 OPEN = {
@@ -112,7 +111,6 @@ def names(results: Results) -> dict[str, Any]:
     add_influence(results)
     with transaction() as session:
         session.get_one(AuditRun, results.built.run_id).kinds = ["slices", "influence", "corruptions"]
-    add_corruptions(results)
     assert owner.post(f"{results.run}/reports", {"title": "R"}).status_code == 303
     owner.post("/account/tokens", {"name": "nightly"})
     token_id = owner.get(f"{API}/account").json()["tokens"][0]["id"]
