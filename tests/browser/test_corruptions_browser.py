@@ -32,11 +32,10 @@ def test_the_heat_map_leads_to_pictures_and_on_to_an_image(corrupted: Any) -> No
     assert len(set(shades)) > 3
     cells.last.click()
     page.wait_for_url("**/cells/corruptions/**")
-    pair = page.locator(".kept-pair").first
-    drawn = "e => e.complete && e.naturalWidth > 0"
-    page.wait_for_function("document.querySelectorAll('.kept-pair img')[1].naturalWidth > 0")
-    assert all(image.evaluate(drawn) for image in pair.locator("img").all())
-    pair.click()
+    pair = "[...document.querySelectorAll('.kept-pair')][0].querySelectorAll('img')"
+    page.wait_for_function(f"[...{pair}].every(image => image.complete && image.naturalWidth > 0)")
+    page.wait_for_load_state("networkidle")
+    page.locator(".kept-pair").first.click()
     page.wait_for_url("**/images/**")
     assert page.locator("#corruptions").inner_text().startswith("Under common corruptions")
     assert page.errors == []
