@@ -144,9 +144,6 @@ def names(results: Results) -> dict[str, Any]:
         "name": "report.json",
         "action": "hypothesis",
         "tag": "odd",
-        "kind": "corruptions",
-        "stage": "summarise",
-        "key": "fog-1",
     }
 
 
