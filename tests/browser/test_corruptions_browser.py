@@ -32,9 +32,9 @@ def test_the_heat_map_leads_to_pictures_and_on_to_an_image(corrupted: Any) -> No
     assert len(set(shades)) > 3
     cells.last.click()
     page.wait_for_url("**/cells/corruptions/**")
-    pair = "[...document.querySelectorAll('.kept-pair')][0].querySelectorAll('img')"
-    page.wait_for_function(f"[...{pair}].every(image => image.complete && image.naturalWidth > 0)")
     page.wait_for_load_state("networkidle")
+    shown = page.locator(".kept-pair").first.locator("img").all()
+    assert [image.evaluate("e => e.naturalWidth") for image in shown] == [8, 8]
     page.locator(".kept-pair").first.click()
     page.wait_for_url("**/images/**")
     assert page.locator("#corruptions").inner_text().startswith("Under common corruptions")
