@@ -28,16 +28,20 @@ PARAMS = Params.model_validate({"radii": ["2/255", "8/255"], "budget": "standard
 
 def add_attacks(results: Results, reason: str = "") -> dict[str, Any]:
     """Give the finished run a result of the kind; return its arrays."""
-    rows = results.built.rows
-    n = len(rows.label)
+    return add_to(results.built.run_id, results.built.rows.label, results.built.rows.wrong, reason)
+
+
+def add_to(run_id: int, label: np.ndarray, wrong: np.ndarray, reason: str = "") -> dict[str, Any]:
+    """Give a run a result of the kind; return its arrays."""
+    n = len(label)
     chosen = np.sort(sampled((TRAIN_ROWS, TRAIN_ROWS + n), 0, "standard")) - TRAIN_ROWS
     generator = np.random.default_rng(0)
     left = generator.random(len(chosen))
-    outcome = np.stack([~rows.wrong[chosen], left > 0.2, left > 0.7], axis=1).astype(np.int8).cumprod(1).astype(np.int8)
+    outcome = np.stack([~wrong[chosen], left > 0.2, left > 0.7], axis=1).astype(np.int8).cumprod(1).astype(np.int8)
     attack = np.full(len(chosen), SQUARE) if reason else generator.integers(0, 4, len(chosen))
     by = np.where(outcome[:, 1:] == 1, UNBROKEN, attack[:, None])
     by[outcome[:, 0] == 0] = WRONG
-    taken = np.where(outcome == 1, rows.label[chosen, None], (rows.label[chosen, None] + 1) % len(CLASSES))
+    taken = np.where(outcome == 1, label[chosen, None], (label[chosen, None] + 1) % len(CLASSES))
     signs = np.tile(np.array([0, 0, 0, 0]), (len(chosen), 1))
     broke = np.flatnonzero(first_column(outcome) > 0)[:20]
     files = [(int(chosen[i]) + TRAIN_ROWS, part, _webp(int(i) % 200, part * 90)) for i in broke for part in range(3)]
@@ -53,13 +57,13 @@ def add_attacks(results: Results, reason: str = "") -> dict[str, Any]:
         "list.picture": np.array([(row, part, len(data)) for row, part, data in files]),
         "list.amplified": np.array([(int(chosen[i]) + TRAIN_ROWS, 15.9375) for i in broke]),
     }
-    found = summarise(_inputs(rows.label, {f"attack.{name}": array for name, array in model.items()}))
+    found = summarise(_inputs(label, {f"attack.{name}": array for name, array in model.items()}))
     key = artifact_key("attacks", 1, test="web", reason=reason)
     if not get_artifacts().has(key):
         with get_artifacts().write(key) as folder:
             saved.save(found, folder)
     with transaction() as session:
-        run = session.get_one(AuditRun, results.built.run_id)
+        run = session.get_one(AuditRun, run_id)
         run.kinds = ["slices", "attacks"]
         run.summary = {**run.summary, "attacks": found.summary}
         run.details_keys = {**run.details_keys, "attacks:summarise": key}

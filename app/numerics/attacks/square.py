@@ -7,7 +7,6 @@ random search", ECCV 2020, algorithms 1 to 3.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 
@@ -22,13 +21,7 @@ _OF_QUERIES = 10_000
 _BLOCK = 200
 
 
-def square(
-    problem: Problem,
-    *,
-    queries: int = 5000,
-    share: float = FIRST_SHARE,
-    progress: Callable[[float], None] | None = None,
-) -> Found:
+def square(problem: Problem, *, queries: int = 5000, share: float = FIRST_SHARE) -> Found:
     """Ask the network `queries` times about each example; an example ends when it is broken.
 
     Images are [n, channels, height, width]; `share` is the share of the pixels in the first square.
@@ -53,14 +46,15 @@ def square(
         turn = (query - 1) % _BLOCK
         if turn == 0:
             numbers = draws.uniform(_BLOCK, 5 + channels)
-            if progress:
-                progress(query / queries)
         new = propose(part, best, square_share(query, queries, share), numbers[:, turn].to(best))
         logits = judged(part, new)
         better = (there := margin(logits, part.labels)) < known
-        best = torch.where(better.view(-1, 1, 1, 1), new, best)
-        known = torch.where(better, there, known)
-        going = ~found.offer(rows, new, logits, part.labels)
+        going = torch.ones_like(better)
+        if bool(better.any()):
+            best = torch.where(better.view(-1, 1, 1, 1), new, best)
+            known = torch.where(better, there, known)
+            found.offer(rows[better], new[better], logits[better], part.labels[better])
+            going = ~found.sure[rows]
     return found
 
 
