@@ -8,7 +8,7 @@ for pages are its details `pictures.bytes`, uint8, WebP files laid end to end, a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,8 @@ class PixelNetwork:
     """Why there are no gradients; empty where there are."""
     probabilities: bool = False
     """Whether the model is declared to give probabilities; `forward` returns their logarithms."""
+    others: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    """The same network under other normalisations, by what they are in words."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def test_shares_signs_and_pictures_can_be_read_without_a_script(attacked: Any, c
     context.add_cookies(attacked.context.cookies())
     page = context.new_page()
     page.goto(RUN)
-    assert page.locator(".attack-signs li").count() == 5
+    assert page.locator(".attack-signs li").count() == 6
     assert page.locator(".attack-triple").count() > 0
     assert "Right under attack" in page.locator("#attacks").inner_text()
     context.close()

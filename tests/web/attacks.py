@@ -53,12 +53,14 @@ def add_to(run_id: int, label: np.ndarray, wrong: np.ndarray, reason: str = "") 
         "list.taken": taken.astype(np.int32),
         "list.signs": signs.astype(np.int8),
         "list.reason": np.frombuffer(reason.encode().ljust(400, b"\0"), np.uint8)[None],
+        "list.other": np.frombuffer(b"ImageNet mean and std".ljust(400, b"\0"), np.uint8)[None],
+        "list.tried": np.array([3]),
         "list.pictures": np.frombuffer(b"".join(data for _, _, data in files), np.uint8),
         "list.picture": np.array([(row, part, len(data)) for row, part, data in files]),
         "list.amplified": np.array([(int(chosen[i]) + TRAIN_ROWS, 15.9375) for i in broke]),
     }
     found = summarise(_inputs(label, {f"attack.{name}": array for name, array in model.items()}))
-    key = artifact_key("attacks", 1, test="web", reason=reason)
+    key = artifact_key("attacks", 2, test="web", reason=reason)
     if not get_artifacts().has(key):
         with get_artifacts().write(key) as folder:
             saved.save(found, folder)

@@ -123,7 +123,7 @@ def test_without_gradients_square_alone_runs_and_the_summary_says_why(runs: dict
     assert set(np.unique(by)) <= {WRONG, UNBROKEN, SQUARE}
     assert (detail(run, "outcome")[:, 0] == detail(runs["gradients"], "outcome")[:, 0]).all()
     assert (detail(run, "outcome")[:, 2] >= detail(runs["gradients"], "outcome")[:, 2]).all()
-    assert {sign["title"] for sign in run.summary["attacks"]["signs"]} == {"Same answer twice", "Logits"}
+    assert {sign["title"] for sign in run.summary["attacks"]["signs"]} == {"Normalisation", "Same answer twice", "Logits"}
 
 
 def test_kept_pictures_are_original_change_and_result(runs: dict[str, AuditRun]) -> None:

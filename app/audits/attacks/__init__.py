@@ -1,5 +1,6 @@
 """Attacks: how little an image must change for the model to be wrong, and how far that figure can be trusted."""
 
+from app.audits.attacks.budgets import passes
 from app.audits.attacks.page import panels
 from app.audits.attacks.schema import AttacksSummary, Params
 from app.audits.base import AuditKind, ModelStageSpec, StageSpec
@@ -33,4 +34,5 @@ AUDIT = AuditKind(
     panels=panels,
     needs_embeddings=False,
     needs_predictions=True,
+    passes=passes,
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.audits.attacks.schema import Budget
+from app.audits.attacks.schema import Budget, Params
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,14 @@ EFFORTS: Mapping[Budget, Effort] = {
         "proves anything of the images that are left",
     ),
 }  # fmt: skip
+
+
+def passes(params: Params, rows: int) -> int:
+    """Images that the network is shown at most, a gradient counted as three: what nothing breaks takes all of it."""
+    effort = EFFORTS[params.budget]
+    ascents = 3 * effort.steps * effort.restarts * (1 + effort.targets)
+    nearest = 4 * effort.steps * effort.restarts * effort.targets if effort.fab else 0
+    return min(rows, effort.rows) * len(params.radii) * (ascents + nearest + effort.queries)
 
 
 def sampled(split: tuple[int, int], seed: int, budget: Budget) -> NDArray[np.int64]:

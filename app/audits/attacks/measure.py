@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,13 +15,13 @@ from app.audits.attacks.arsenal import arsenal
 from app.audits.attacks.budgets import EFFORTS, sampled
 from app.audits.attacks.pictures import Kept
 from app.audits.attacks.schema import ARRAYS, NAMES, SIGNS, UNBROKEN, WRONG, radius
-from app.audits.attacks.signs import signs_of
+from app.audits.attacks.signs import right_otherwise, signs_of
 from app.audits.pixels import PixelBatch, PixelNetwork, PixelShard
 from app.errors import UserError
 from app.numerics.attacks.ensemble import Attack, Verdict, ensemble
 from app.numerics.attacks.region import Ball
 
-_REASON = 400
+_LINE = 400
 
 
 def measure(shard: PixelShard) -> dict[str, NDArray[Any]]:
@@ -30,7 +31,8 @@ def measure(shard: PixelShard) -> dict[str, NDArray[Any]]:
     `list.by` int8 [m, ε]: place in `NAMES` of the attack that broke it, −1 none, −2 wrong when clean. `list.margin`
     float32 [m, 1 + ε]: the label's logit less the largest other, at the most harmful image. `list.taken` int32
     [m, 1 + ε]: the predicted class. `list.signs` int8 [m, 4]: see `SIGNS`. `list.size`: height, width, channels.
-    `list.reason`: why there are no gradients, in UTF-8. Then pictures, see `Kept`.
+    `list.reason` uint8 [1, 400]: why there are no gradients, in UTF-8. `list.other` uint8 [k, 400]: other
+    normalisations, and `list.tried` int64 [k], how many clean images they get right. Then pictures, see `Kept`.
     """
     if shard.network is None:
         raise UserError("There is no network to attack.")
@@ -56,6 +58,7 @@ class _State:
         self.signs = np.full((rows, len(SIGNS)), -1, np.int8)
         self.size = np.zeros((0, 3), np.int64)
         self.kept, self.done = Kept(), 0.0
+        self.tried = np.zeros(len(network.others), np.int64)
         chosen = sampled(shard.split, shard.seed, params["budget"])
         places = np.sort(chosen[(chosen >= shard.start) & (chosen < shard.start + rows)]) - shard.start
         self.places = places[shard.labels[places] >= 0]
@@ -99,6 +102,7 @@ class _State:
         self.margin[rows, 0] = (logits.gather(1, labels[:, None])[:, 0] - others).cpu().numpy()
         self.taken[rows, 0], self.outcome[rows, 0] = logits.argmax(1).cpu().numpy(), ~wrong
         self.by[rows[wrong]], self.outcome[rows[wrong]] = WRONG, 0
+        self.tried += right_otherwise(self.network, images, labels)
         self.signs[rows] = signs_of(self.network, images, labels, self.balls[0], rows + self.shard.start, ~wrong)
 
     def _fill(
@@ -123,20 +127,24 @@ class _State:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything, by name."""
-        reason = np.frombuffer(self.network.reason.encode()[:_REASON], np.uint8)
         asked = np.flatnonzero(self.outcome[:, 0] >= 0)
         found = {f"list.{name}": getattr(self, name)[asked] for name in ARRAYS}
+        some = bool(len(asked))
         return {
             "list.row": asked + self.shard.start,
             **found,
             "list.size": self.size,
-            "list.reason": _reason(reason, self.places),
+            "list.reason": _lines([self.network.reason] * some),
+            "list.other": _lines(list(self.network.others) * some),
+            "list.tried": self.tried[: len(self.tried) * some],
             **self.kept.arrays(),
         }
 
 
-def _reason(text: NDArray[np.uint8], places: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """One line [1, 400] of a shard that attacked something, none of others."""
-    line = np.zeros((1 if len(places) else 0, _REASON), np.uint8)
-    line[:, : len(text)] = text
-    return line
+def _lines(texts: Sequence[str]) -> NDArray[np.uint8]:
+    """Texts in UTF-8, uint8 [n, 400]."""
+    lines = np.zeros((len(texts), _LINE), np.uint8)
+    for line, text in zip(lines, texts, strict=True):
+        data = np.frombuffer(text.encode()[:_LINE], np.uint8)
+        line[: len(data)] = data
+    return lines

@@ -14,6 +14,13 @@ from app.numerics.attacks.problem import Problem
 from app.numerics.attacks.region import Ball
 
 
+@torch.no_grad()
+def right_otherwise(network: PixelNetwork, images: Tensor, labels: Tensor) -> NDArray[np.int64]:
+    """How many images are right under each of the other normalisations, in their order."""
+    right = [int((forward(images).argmax(1) == labels).sum()) for forward in network.others.values()]
+    return np.array(right, np.int64)
+
+
 def signs_of(
     network: PixelNetwork, images: Tensor, labels: Tensor, ball: Ball, rows: NDArray[np.int64], right: NDArray[np.bool_]
 ) -> NDArray[np.int8]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from app.audits.attacks.figures import group_row, share
 from app.audits.attacks.kept import kept_pictures
 from app.audits.attacks.schema import ARRAYS, NAMES, AttacksSummary, GroupRow, Level, radius
-from app.audits.attacks.trust import trust
+from app.audits.attacks.trust import normalisation, trust
 from app.audits.base import Inputs, Result
 
 SHOWN = 12
@@ -62,14 +62,26 @@ def _summary(inputs: Inputs, found: dict[str, NDArray[Any]], labels: NDArray[np.
         levels=levels,
         classes=_worst(classes),
         of_classes=len(classes),
-        signs=trust(found, levels, params.norm, gradients=not why),
+        signs=[*normalisation(outcome[:, 0], otherwise(inputs)), *trust(found, levels, params.norm, gradients=not why)],
     )
 
 
 def no_gradients(inputs: Inputs) -> str:
     """Why only the attack without gradients ran; empty where all did."""
-    lines = inputs.audited.model["attack.list.reason"]
-    return bytes(np.asarray(lines[0])).rstrip(b"\0").decode(errors="ignore") if len(lines) else ""
+    return next(iter(_texts(inputs.audited.model["attack.list.reason"])), "")
+
+
+def otherwise(inputs: Inputs) -> dict[str, int]:
+    """How many clean images are right under each other normalisation."""
+    names, tried = _texts(inputs.audited.model["attack.list.other"]), inputs.audited.model["attack.list.tried"]
+    found: dict[str, int] = {}
+    for name, right in zip(names, tried.tolist(), strict=True):
+        found[name] = found.get(name, 0) + right
+    return found
+
+
+def _texts(lines: NDArray[np.uint8]) -> list[str]:
+    return [bytes(np.asarray(line)).rstrip(b"\0").decode(errors="ignore") for line in lines]
 
 
 def _first(by: NDArray[np.int8]) -> dict[str, int]:

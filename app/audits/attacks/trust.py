@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.audits.attacks.schema import SQUARE, UNBROKEN, Level, Norm, Sign
+from app.numerics.intervals import wilson_interval
 
 BLACK_BOX = 0.002
 """Share of images that only the attack without gradients broke, above which gradients are in doubt."""
 ZERO = 0.01
 CHANCE = 0.02
+GAIN = 0.1
+"""Of the images, how many more another normalisation must get right to be mentioned."""
 
 
 def trust(found: Mapping[str, NDArray[Any]], levels: Sequence[Level], norm: Norm, *, gradients: bool) -> list[Sign]:
@@ -23,6 +26,26 @@ def trust(found: Mapping[str, NDArray[Any]], levels: Sequence[Level], norm: Norm
     if gradients:
         rows += [_zero(signs[:, 0]), _black_box(by[:, -1]), _grey(signs[:, 3], norm)]
     return [*rows, *_beyond(levels, norm, len(by))]
+
+
+def normalisation(clean: NDArray[np.int8], others: Mapping[str, int]) -> list[Sign]:
+    """Whether the network is far better under another normalisation than under the declared one."""
+    n, right = len(clean), int(clean.sum())
+    if not others:
+        return []
+    name, best = max(others.items(), key=lambda entry: entry[1])
+    if best - right < GAIN * n or float(wilson_interval(best, n)[0]) <= float(wilson_interval(right, n)[1]):
+        text = f"No usual normalisation gets clearly more than {right:,} of the {n:,} unchanged images right."
+        return [Sign(ok=True, title="Normalisation", text=text)]
+    return [
+        Sign(
+            ok=False,
+            title="Another normalisation fits better",
+            text=f"With “{name}” the model is right on {best:,} of {n:,} unchanged images, with the declared one on "
+            f"{right:,}: it probably normalises inside as well, or expects another scale, and ε means another distance "
+            "then. Correct the version's preprocessing and run this audit again.",
+        )
+    ]
 
 
 def _random(column: NDArray[np.int8]) -> Sign:

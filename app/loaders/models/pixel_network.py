@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from app.audits.pixels import PixelNetwork
+from app.loaders.models.alternatives import normalisations
 from app.loaders.models.model_shard import cached_graphs
 from app.loaders.models.no_gradients import NoGradients
 from app.loaders.models.runtime import LoadedModel
 from app.loaders.models.spec import ModelSpec, Preprocessing
 
+Network = Callable[[Tensor], Tensor]
+
 
 def pixel_network(file: Path, spec: ModelSpec, model: LoadedModel) -> PixelNetwork:
     """Look into a checkpoint; `model` is the same one, for predictions where it gives no gradients."""
-    steps, declared = spec.preprocessing, spec.outputs == "probabilities"
+    steps, why = spec.preprocessing, ""
     try:
-        graph = cached_graphs([file], spec, model.device)[-1]
+        run: Network = cached_graphs([file], spec, model.device)[-1]
     except NoGradients as error:
-        return PixelNetwork(lambda x: _predicted(model, x, steps), steps.channels, error.message, declared)
-    return PixelNetwork(lambda x: graph(normalised(x, steps)), steps.channels, "", declared)
+        run, why = partial(_predicted, model), error.message
+    return PixelNetwork(
+        forward=_on_pixels(run, steps),
+        channels=steps.channels,
+        reason=why,
+        probabilities=spec.outputs == "probabilities",
+        others={name: _on_pixels(run, other) for name, other in normalisations(steps)},
+    )
+
+
+def _on_pixels(run: Network, steps: Preprocessing) -> Network:
+    return lambda pixels: run(normalised(pixels, steps))
 
 
 def normalised(pixels: Tensor, steps: Preprocessing) -> Tensor:
@@ -36,7 +51,7 @@ def normalised(pixels: Tensor, steps: Preprocessing) -> Tensor:
     return (pixels * factor - offset).contiguous()
 
 
-def _predicted(model: LoadedModel, pixels: Tensor, steps: Preprocessing) -> Tensor:
+def _predicted(model: LoadedModel, images: Tensor) -> Tensor:
     with torch.no_grad():
-        logits = model.predict(normalised(pixels, steps))[0]
-    return logits.clone().to(pixels.device)
+        logits = model.predict(images)[0]
+    return logits.clone().to(images.device)

@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from app.audits.attacks.budgets import EFFORTS, sampled
+from app.audits.attacks.budgets import EFFORTS, passes, sampled
 from app.audits.attacks.kept import WORST
 from app.audits.attacks.measure import measure
 from app.audits.attacks.schema import NAMES, SQUARE, AttacksSummary, Params, radius
@@ -179,6 +179,22 @@ def test_without_gradients_square_alone_runs_and_the_page_says_so() -> None:
     assert not np.isin(details["by"], range(SQUARE)).any()
     assert "upper bounds" in " ".join(sentences(summary))
     assert list(summary.levels[1].broken_by) == [NAMES[SQUARE]]
+
+
+def test_another_normalisation_that_fits_better_is_named() -> None:
+    others = {"no normalisation (values 0–1)": brightest, "mean and std 0.5": lambda x: brightest(1 - x)}
+    found = signs(network(lambda x: brightest(x.flip(1)), others=others))
+    ok, text = found["Another normalisation fits better"]
+    assert not ok
+    assert "With “no normalisation (values 0–1)” the model is right on 23 of 24" in text
+    assert signs(network(others=others))["Normalisation"][0]
+
+
+def test_the_cost_is_known_before_the_start() -> None:
+    assert passes(PARAMS, 10_000) == 100 * 2 * (3 * 40 * 4 + 300)
+    assert passes(PARAMS, 10) == passes(PARAMS, 10_000) // 10
+    standard = Params.model_validate({"budget": "standard"})
+    assert passes(standard, 10_000) == 500 * (3 * 100 * 10 + 4 * 100 * 9 + 5000)
 
 
 def test_grey_networks_are_attacked_in_one_channel() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from app.loaders.models.alternatives import normalisations
 from app.loaders.models.layers import build_layers
 from app.loaders.models.pixel_network import normalised, pixel_network
 from app.loaders.models.preprocess import to_input
@@ -20,8 +21,6 @@ OPENCV = {"colour_order": "BGR", "scale": 255, "mean": (104.0, 117.0, 124.0), "s
 STEPS = {
     "colour": COLOUR,
     "bgr 255": COLOUR.model_copy(update=OPENCV),
-        update={"colour_order": "BGR", "scale": 255, "mean": (104.0, 117.0, 124.0), "std": (57.0, 57.5, 58.5)}
-    ),
     "grey": Preprocessing(size=(8, 8), channels=1, resize="none", crop="none", mean=(0.13,), std=(0.31,)),
 }
 CLASSES = ("a", "b", "c")
@@ -61,6 +60,9 @@ def test_pixels_as_numbers_give_the_logits_of_the_bytes(kind: str, steps: Prepro
     found, expected = network.forward(x), model.predict(to_input(pixels, steps))[0]
     assert torch.allclose(found, expected, atol=1e-4, rtol=1e-4)
     assert network.channels == steps.channels
+    for name, other in normalisations(steps):
+        under = model.predict(to_input(pixels, other))[0]
+        assert torch.allclose(network.others[name](x.detach()), under, atol=1e-3, rtol=1e-3), name
     if kind == "torchscript":
         assert "gives no gradients" in network.reason
     else:
