@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save
 from torch import nn
 
+from app.audits.attacks import AUDIT
 from app.audits.attacks.schema import NAMES, SQUARE, UNBROKEN, WRONG
 from app.loaders.models.layers import build_layers
 from app.store.models import AuditRun, Dataset, ModelVersion
@@ -23,7 +25,8 @@ from app.store.repositories import jobs
 from app.store.session import reading, transaction
 from tests.workers import build
 from tests.workers.home import fresh_home
-from workers import warm
+from workers import run_plan, warm
+from workers.run_plan import load_run
 from workers.testing import Twin
 
 PARAMS = {"radii": ["3/25", "2/255"], "budget": "quick"}
@@ -123,7 +126,11 @@ def test_without_gradients_square_alone_runs_and_the_summary_says_why(runs: dict
     assert set(np.unique(by)) <= {WRONG, UNBROKEN, SQUARE}
     assert (detail(run, "outcome")[:, 0] == detail(runs["gradients"], "outcome")[:, 0]).all()
     assert (detail(run, "outcome")[:, 2] >= detail(runs["gradients"], "outcome")[:, 2]).all()
-    assert {sign["title"] for sign in run.summary["attacks"]["signs"]} == {"Normalisation", "Same answer twice", "Logits"}
+    assert {sign["title"] for sign in run.summary["attacks"]["signs"]} == {
+        "Normalisation",
+        "Same answer twice",
+        "Logits",
+    }
 
 
 def test_kept_pictures_are_original_change_and_result(runs: dict[str, AuditRun]) -> None:
@@ -157,6 +164,18 @@ def test_the_training_split_is_left_alone(runs: dict[str, AuditRun]) -> None:
     with reading() as session:
         stages = {stage.name: stage for stage in jobs.stages(session, "run", runs["gradients"].id)}
     assert (stages["attacks:attack"].done, stages["attacks:attack"].total) == (18, 18)
+
+
+def test_shards_are_small_and_may_take_as_long_as_training(
+    runs: dict[str, AuditRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = AUDIT.model_stages[0]
+    assert stage.slow
+    plan = load_run(runs["gradients"].id)
+    for rows, expected in ((5, [5, 5, 5, 3]), (64, [7, 7, 4]), (0, [7, 7, 4])):
+        small = replace(stage, shard_rows=rows)
+        monkeypatch.setattr(run_plan, "model_stage", lambda _line, small=small: ("attacks", small))
+        assert [stop - start for start, stop in plan.shards("attacks:attack")] == expected
 
 
 def _preprocessing(run: AuditRun) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class _State:
         here = rows[left.cpu().numpy()]
         by = np.array([*(NAMES.index(attack.name) for attack in attacks), WRONG, UNBROKEN], np.int8)
         found = by[verdict.broken_by.cpu().numpy()]
-        self.by[here, column - 1 :] = np.where(found == UNBROKEN, UNBROKEN, found)[:, None]
+        self.by[here, column - 1 :] = found[:, None]
         self.outcome[here, column:] = (found == UNBROKEN)[:, None]
         self.margin[here, column:] = verdict.margin.cpu().numpy()[:, None]
         self.taken[here, column:] = verdict.taken.cpu().numpy()[:, None]
