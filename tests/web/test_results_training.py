@@ -193,6 +193,11 @@ def test_verified_methods_stand_on_one_scale_with_the_better_one_first(audited: 
     assert "no better than similarity" in html
     assert "Random images of the same class" in html
     assert "A perfect attribution would get 0.71." in html
+    panels = audited.signed("viewer").get(f"/api/v1{audited.run}").json()["panels"]
+    shown = next(entry["context"] for entry in panels if entry["key"].startswith("influence"))
+    assert shown["methods"][0]["fall"] == {"value": 1.0, "low": 0.5, "high": 1.5, "n": 40}
+    assert shown["falls"] == [0.0, 1.5]
+    assert "Fall of the log-odds without them" in html
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ class MethodRow(BaseModel):
     evidence: str
     beaten: bool = Field(description="Whether plain similarity does as well.")
     removal: Estimate | None = Field(description="Share of predictions that flip without its most helpful images.")
+    fall: Estimate | None = Field(description="Mean fall of their log-odds.")
 
 
 class RunInfluence(BaseModel):
@@ -51,6 +52,8 @@ class RunInfluence(BaseModel):
     scale: tuple[float, float] = Field(description="Ends of the axis of all linear datamodelling scores.")
     ceiling: float | None = Field(description="The score that a perfect attribution would get.")
     random_removal: Estimate | None = Field(description="Share that flips without as many random images.")
+    random_fall: Estimate | None = Field(description="Mean fall of the log-odds without as many random images.")
+    falls: tuple[float, float] = Field(description="Ends of the axis of all falls.")
     proof: str = Field(description="What the scores were measured on, or that nothing was retrained.")
     ridges: list[RidgePoint] = Field(description="What was tried as TRAK's ridge; empty where nothing was compared.")
     ridges_by: str = Field(description="What the tried ridges were compared by.")
@@ -66,6 +69,8 @@ def run_context(summary: InfluenceSummary) -> RunInfluence:
         scale=trust_scale(summary),
         ceiling=summary.proof.ceiling if summary.proof else None,
         random_removal=_flips(summary.random_removal),
+        random_fall=_fall(summary.random_removal),
+        falls=_falls(summary),
         proof=_proof(summary),
         ridges=summary.ridge_curve,
         ridges_by=_MEASURED.get(summary.ridge_by, ""),
@@ -80,6 +85,7 @@ def _row(method: MethodSummary, summary: InfluenceSummary) -> MethodRow:
         evidence=evidence(method),
         beaten=beaten(method, summary.methods),
         removal=_flips(method.removal),
+        fall=_fall(method.removal),
     )
 
 
@@ -87,6 +93,18 @@ def _flips(removal: Removal | None) -> Estimate | None:
     if removal is None:
         return None
     return Estimate(value=removal.rate, low=removal.low, high=removal.high, n=removal.predictions)
+
+
+def _fall(removal: Removal | None) -> Estimate | None:
+    if removal is None:
+        return None
+    return Estimate(value=removal.drop, low=removal.drop_low, high=removal.drop_high, n=removal.predictions)
+
+
+def _falls(summary: InfluenceSummary) -> tuple[float, float]:
+    """From the lowest end of an interval, zero at most, to the highest."""
+    found = [one for one in (summary.random_removal, *(m.removal for m in summary.methods)) if one]
+    return min([0.0, *(one.drop_low for one in found)]), max([0.1, *(one.drop_high for one in found)])
 
 
 def _sentences(summary: InfluenceSummary) -> list[str]:
