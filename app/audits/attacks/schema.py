@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from app.audits.pieces import Estimate
 
@@ -47,22 +47,18 @@ class Params(BaseModel):
 
     @field_validator("radii")
     @classmethod
-    def _numbers(cls, given: list[str]) -> list[str]:
+    def _numbers(cls, given: list[str], info: ValidationInfo) -> list[str]:
         texts = [text.strip() for text in given if text.strip()]
         if not 1 <= len(texts) <= MOST_RADII:
             raise ValueError(f"give one to {MOST_RADII} values of ε, such as 8/255; there are {len(texts)}")
-        return sorted(dict.fromkeys(texts), key=radius)
-
-    @model_validator(mode="after")
-    def _in_range(self) -> Params:
-        farthest = FARTHEST[self.norm]
-        for text in self.radii:
-            if radius(text) > farthest:
+        norm = info.data.get("norm", "Linf")
+        for text in texts:
+            if radius(text) > FARTHEST[norm]:
                 raise ValueError(
                     f"ε = {text} is beyond the range: pixels run from 0 to 1 here, not to 255, so that ε is at most "
-                    f"{farthest:g} for {self.norm}. If you meant steps of 1/255, write {text.strip()}/255"
+                    f"{FARTHEST[norm]:g} for {norm}. If you meant steps of 1/255, write {text}/255"
                 )
-        return self
+        return sorted(dict.fromkeys(texts), key=radius)
 
 
 def radius(text: str) -> float:
