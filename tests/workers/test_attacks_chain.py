@@ -19,6 +19,7 @@ from torch import nn
 from app.audits.attacks import AUDIT
 from app.audits.attacks.schema import NAMES, SQUARE, UNBROKEN, WRONG
 from app.loaders.models.layers import build_layers
+from app.settings import get_settings
 from app.store.models import AuditRun, Dataset, ModelVersion
 from app.store.places import get_artifacts
 from app.store.repositories import jobs
@@ -27,6 +28,8 @@ from tests.workers import build
 from tests.workers.home import fresh_home
 from workers import run_plan, warm
 from workers.run_plan import load_run
+from workers.stages import model_shard
+from workers.stages.predict import ask_child
 from workers.testing import Twin
 
 PARAMS = {"radii": ["3/25", "2/255"], "budget": "quick"}
@@ -56,8 +59,19 @@ def scripted() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, AuditRun]]:
+def patience() -> list[float | None]:
+    """How long each shard of work on the network was given."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, patience: list[float | None]) -> Iterator[dict[str, AuditRun]]:
+    def ask(*given: Any, seconds: float | None = None) -> dict[str, Any]:
+        patience.append(seconds)
+        return ask_child(*given, seconds=seconds)
+
     with pytest.MonkeyPatch.context() as patch, fresh_home(tmp_path_factory.mktemp("att"), patch, shard_rows="7"):
+        patch.setattr(model_shard, "ask_child", ask)
         twin = Twin()
         with transaction() as session:
             dataset = build.dataset(session, build.project(session), build.images_zip())
@@ -167,10 +181,10 @@ def test_the_training_split_is_left_alone(runs: dict[str, AuditRun]) -> None:
 
 
 def test_shards_are_small_and_may_take_as_long_as_training(
-    runs: dict[str, AuditRun], monkeypatch: pytest.MonkeyPatch
+    runs: dict[str, AuditRun], patience: list[float | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert patience == [get_settings().retrain_seconds] * 6
     stage = AUDIT.model_stages[0]
-    assert stage.slow
     plan = load_run(runs["gradients"].id)
     for rows, expected in ((5, [5, 5, 5, 3]), (64, [7, 7, 4]), (0, [7, 7, 4])):
         small = replace(stage, shard_rows=rows)
