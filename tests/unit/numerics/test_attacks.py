@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -298,3 +299,23 @@ def test_the_step_is_looked_at_and_squares_shrink_as_published() -> None:
     assert checkpoints(100) == [22, 41, 57, 70, 80, 87, 93, 99]
     shares = [square_share(query, 5000, 0.8) for query in (1, 6, 26, 101, 251, 501, 1001, 2001, 3001, 4001)]
     assert shares == [0.8 / 2**i for i in range(10)]
+
+
+@pytest.mark.parametrize("attack", [pgd, apgd_cross_entropy, apgd_targeted, fab_targeted])
+def test_further_starts_only_add_to_what_is_broken(attack: Callable[..., Found]) -> None:
+    net = small_net(4)
+    images, labels = points(net, 20)
+    problem = Problem.of(net, images, labels, Ball("Linf", 0.02), torch.arange(20), 0)
+    once, again = attack(problem, steps=4), attack(problem, steps=4, restarts=3)
+    assert bool((again.broken | ~once.broken).all())
+    assert bool((again.margin <= once.margin).all())
+    if attack in (pgd, apgd_cross_entropy):  # the others find the same end again, or know no margin of what withstands
+        assert bool((again.margin < once.margin)[~once.broken].any())
+
+
+def test_progress_rises_to_one() -> None:
+    net, told = small_net(4), list[float]()
+    images, labels = points(net, 20)
+    ensemble(net, images, labels, Ball("Linf", 0.02), standard(steps=3, queries=5), batch_size=6, progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1, abs=0.1)
