@@ -90,6 +90,8 @@ def kill(child: subprocess.Popen[bytes]) -> None:
     """Kill the child and everything in its process group, and wait for its end."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
+    # Should there be no such group, the wait below must still end.
+    child.kill()
     child.wait()
     for stream in (child.stdin, child.stdout, child.stderr):
         if stream is not None:
