@@ -32,6 +32,8 @@ from workers.stages import model_shard
 from workers.stages.predict import ask_child
 from workers.testing import Twin
 
+pytestmark = pytest.mark.xdist_group("attacks-chain")
+
 PARAMS = {"radii": ["3/25", "2/255"], "budget": "quick"}
 
 

@@ -26,6 +26,8 @@ from tests.workers.trivial import AUDIT
 from workers import warm
 from workers.testing import Twin
 
+pytestmark = pytest.mark.xdist_group("chain")
+
 
 @dataclass
 class Finished:

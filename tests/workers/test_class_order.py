@@ -33,6 +33,8 @@ from tests.workers.home import fresh_home
 from workers import warm
 from workers.testing import Twin
 
+pytestmark = pytest.mark.xdist_group("class-order")
+
 ORDER = ["red", "blue", "green"]
 """The model's; the data set's is blue, green, red."""
 CHANNEL = {"red": 0, "green": 1, "blue": 2}

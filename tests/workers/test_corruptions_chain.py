@@ -24,6 +24,8 @@ from tests.workers.home import fresh_home
 from workers import warm
 from workers.testing import Twin
 
+pytestmark = pytest.mark.xdist_group("corruptions-chain")
+
 PARAMS = {"kinds": ["fog", "gaussian_noise", "contrast"], "severities": ["2", "5"]}
 CELLS = [("gaussian_noise", 2), ("gaussian_noise", 5), ("fog", 2), ("fog", 5), ("contrast", 2), ("contrast", 5)]
 

@@ -25,6 +25,8 @@ from tests.workers.test_retrain_chain import telling_weights
 from workers import warm
 from workers.testing import Twin
 
+pytestmark = pytest.mark.xdist_group("datamodels-chain")
+
 RECIPE = {"epochs": 2, "batch_size": 4, "learning_rate": 0.05}
 PARAMS = {"retrain": 30, "targets": 6, "top": 5, "features": 256}
 NAMED = RECIPE | {"architecture": build.LAYERS}

@@ -33,6 +33,8 @@ from workers.stages import fit_model
 from workers.stages.answer import _inputs as inputs_of
 from workers.testing import Twin
 
+pytestmark = pytest.mark.xdist_group("influence-chain")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AuditRun]:

@@ -35,6 +35,8 @@ from tests.workers.home import fresh_home
 from workers import warm
 from workers.testing import Twin
 
+pytestmark = pytest.mark.xdist_group("retrain-chain")
+
 RECIPE = {"epochs": 3, "batch_size": 4, "learning_rate": 0.05, "shift": 1, "mirror": True, "weight_decay": 1e-4}
 PARAMS = {
     "features": 256, "top": 5, "retrain": 5, "repeats": 2, "proof_targets": 12, "counterfactuals": 2, "removed": 3
