@@ -21,6 +21,12 @@ from app.web.pages import entry
 from tests.factories import People, Signed, people_of
 
 _CACHED = (get_settings, get_artifacts, get_blobs, get_engine, queue.client, uploads._uploads)
+_SLOW = Path(__file__).parent / "workers"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Real jobs come first, so that no long test is left to a single process at the end."""
+    items.sort(key=lambda item: not item.path.is_relative_to(_SLOW))
 
 
 @pytest.fixture(scope="session")
