@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from app.audits.attacks.figures import group_row, share
+from app.audits.attacks.figures import group_row
 from app.audits.attacks.schema import AttacksSummary, GroupRow
 from app.audits.attacks.words import NORMS
 from app.audits.base import Panel, RunReader, Subject
+from app.audits.drawn import by_slice, of_slice, share
 from app.audits.pieces import Estimate
 
 STAGE = "summarise"
@@ -53,7 +54,7 @@ def slices(reader: RunReader) -> list[GroupLine]:
     found = reader.findings("slices", subject="slice", evidence="confirmed")
     if not found:
         return []
-    outcome, known, lines = reader.array("attacks", STAGE, "outcome"), _members(reader), []
+    outcome, known, lines = reader.array("attacks", STAGE, "outcome"), by_slice(reader, "attacks", STAGE), []
     for finding in found:
         members = known.get(finding.key, [])
         if len(members) >= LEAST:
@@ -73,7 +74,7 @@ def slice_panel(subject: Subject, summary: AttacksSummary, reader: RunReader) ->
     found = reader.findings("slices", id=subject.finding_id)
     if not found:
         return None
-    return _part(summary, np.array(_members(reader).get(found[0].key, []), np.int64), reader)
+    return _part(summary, of_slice(reader, "attacks", STAGE, found[0].key), reader)
 
 
 def _part(summary: AttacksSummary, members: NDArray[np.int64], reader: RunReader) -> Panel | None:
@@ -89,17 +90,6 @@ def _part(summary: AttacksSummary, members: NDArray[np.int64], reader: RunReader
         ],
     )
     return Panel("attacks", "Under attack", "attacks/part.html", context, 62)
-
-
-def _members(reader: RunReader) -> dict[str, list[int]]:
-    """Places among the attacked images, by slice."""
-    rows = (reader.array("attacks", STAGE, "positions") + reader.split_start).tolist()
-    condition = "row IN (SELECT unnest(?)) AND len(slices) > 0"
-    places, found = {row: place for place, row in enumerate(rows)}, dict[str, list[int]]()
-    for score in reader.scores(condition, [rows], limit=len(rows), wide=True):
-        for key in score["slices"]:
-            found.setdefault(key, []).append(places[score["row"]])
-    return found
 
 
 def _line(row: GroupRow, href: str) -> GroupLine:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.audits.corruptions.schema import GroupRow, KindRow
+from app.audits.drawn import share
 from app.audits.pieces import Estimate
 from app.numerics.corruptions.parameters import ALEXNET_ERRORS
-from app.numerics.intervals import wilson_interval
 
 _Z = 1.959964
 
@@ -34,13 +33,6 @@ def kind_rows(outcome: Outcomes, asked: Sequence[tuple[str, int]], *, normalised
         )
         for kind, row in found.items()
     ]
-
-
-def share(right: NDArray[Any]) -> Estimate:
-    """The share of ones with Wilson's interval."""
-    total = int(right.sum())
-    low, high = wilson_interval(total, len(right))
-    return Estimate(value=total / max(len(right), 1), low=float(low), high=float(high), n=len(right))
 
 
 def mean_of(values: NDArray[np.float64]) -> Estimate:

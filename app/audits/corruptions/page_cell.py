@@ -6,11 +6,11 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
-from app.audits.corruptions.figures import share
 from app.audits.corruptions.page_gallery import STAGE, Shown, picture_numbers
 from app.audits.corruptions.schema import CorruptionsSummary, cell_key
 from app.audits.corruptions.words import kind_name
 from app.audits.corruptions.worst import worst_places
+from app.audits.drawn import share
 from app.audits.pieces import Estimate, Link, Thumb
 
 MORE = 60

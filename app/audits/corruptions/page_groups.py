@@ -7,16 +7,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
-from app.audits.corruptions.figures import group_row, kind_rows, share
+from app.audits.corruptions.figures import group_row, kind_rows
 from app.audits.corruptions.page_heat import Heat, heat
 from app.audits.corruptions.schema import CorruptionsSummary, GroupRow
+from app.audits.drawn import by_slice, of_slice, share
 from app.audits.pieces import Estimate
 
 STAGE = "summarise"
 SLICES = 12
 LEAST = 5
-MOST_ROWS = 2000
-"""Corrupted images whose slices a run's page looks up."""
 
 
 class GroupLine(BaseModel):
@@ -51,7 +50,7 @@ def slices(reader: RunReader) -> list[GroupLine]:
     found = reader.findings("slices", subject="slice", evidence="confirmed")
     if not found:
         return []
-    outcome, known = reader.array("corruptions", STAGE, "outcome"), _members(reader)
+    outcome, known = reader.array("corruptions", STAGE, "outcome"), by_slice(reader, "corruptions", STAGE)
     lines = []
     for finding in found:
         members = known.get(finding.key, [])
@@ -72,7 +71,7 @@ def slice_panel(subject: Subject, summary: CorruptionsSummary, reader: RunReader
     found = reader.findings("slices", id=subject.finding_id)
     if not found:
         return None
-    return _part(summary, _members_of(found[0].key, reader), reader)
+    return _part(summary, of_slice(reader, "corruptions", STAGE, found[0].key), reader)
 
 
 def _part(summary: CorruptionsSummary, members: NDArray[np.int64], reader: RunReader) -> Panel | None:
@@ -85,32 +84,6 @@ def _part(summary: CorruptionsSummary, members: NDArray[np.int64], reader: RunRe
         clean=row.clean, corrupted=row.corrupted, heat=heat(summary, rows, share(outcome[:, 0]), reader)
     )
     return Panel("corruptions", "Under common corruptions", "corruptions/part.html", context, 64)
-
-
-def _members(reader: RunReader) -> dict[str, list[int]]:
-    """Places among the corrupted images, by slice; of many images some that are evenly spread."""
-    rows = _rows(reader)
-    places = {row: place for place, row in enumerate(rows)}
-    some = rows[:: -(-len(rows) // MOST_ROWS)]
-    found: dict[str, list[int]] = {}
-    condition = "row IN (SELECT unnest(?)) AND len(slices) > 0"
-    for score in reader.scores(condition, [some], limit=len(some), wide=True):
-        for key in score["slices"]:
-            found.setdefault(key, []).append(places[score["row"]])
-    return found
-
-
-def _members_of(key: str, reader: RunReader) -> NDArray[np.int64]:
-    """Places of a slice's rows among the corrupted images."""
-    rows = _rows(reader)
-    condition = "list_contains(slices, ?) AND row IN (SELECT unnest(?))"
-    found = {score["row"] for score in reader.scores(condition, [key, rows], limit=len(rows))}
-    return np.array([place for place, row in enumerate(rows) if row in found], np.int64)
-
-
-def _rows(reader: RunReader) -> list[int]:
-    found: list[int] = (reader.array("corruptions", STAGE, "positions") + reader.split_start).tolist()
-    return found
 
 
 def _line(row: GroupRow, href: str) -> GroupLine:

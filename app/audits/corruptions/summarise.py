@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.audits.base import Inputs, Result, ScoreColumn
-from app.audits.corruptions.figures import Outcomes, group_row, kind_rows, mean_of, share
+from app.audits.corruptions.figures import Outcomes, group_row, kind_rows, mean_of
 from app.audits.corruptions.kept import kept_pictures
 from app.audits.corruptions.sample import families
 from app.audits.corruptions.schema import CorruptionsSummary, GroupRow, cells
+from app.audits.drawn import share
 from app.numerics.corruptions.parameters import COMMON, SEVERITIES
 
 SHOWN = 12
