@@ -241,7 +241,10 @@ def _run(script: str) -> list[str]:
 
 
 def test_the_web_process_stays_small(installation: Path) -> None:
-    seconds, heavy = _run(SCRIPT)[-2:]
-    assert heavy == "[]"
-    # In units of what its own framework takes, so that a busy machine does not decide.
-    assert float(seconds) < 3 * float(_run(BARE)[-1])
+    assert _run(SCRIPT)[-1] == "[]"
+
+
+def test_the_web_process_starts_quickly(installation: Path) -> None:
+    # In units of what its own framework takes, and the best of a few, so that a busy machine does not decide.
+    ratios = (float(_run(SCRIPT)[-2]) / float(_run(BARE)[-1]) for _ in range(5))
+    assert any(ratio < 3 for ratio in ratios)
