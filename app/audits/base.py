@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel
 
-from app.audits.pieces import Marks, SliceCard, Thumb
+from app.audits.pieces import Headline, Marks, SliceCard, Thumb
 
-SubjectType = Literal["run", "class", "slice", "image", "map", "report", "training", "training_image", "cell"]
+SubjectType = Literal[
+    "run", "class", "slice", "image", "map", "report", "training", "training_image", "cell", "robustness"
+]
 
 
 @dataclass(frozen=True)
@@ -351,6 +353,10 @@ def _no_files(_reader: RunReader) -> list[RunFile]:
     return []
 
 
+def _no_headlines(_reader: RunReader) -> list[Headline]:
+    return []
+
+
 def _no_networks(_params: Any) -> int:
     return 0
 
@@ -395,5 +401,7 @@ class AuditKind:
     """What can be taken away of a run of this kind."""
     cards: Callable[[RunReader, Sequence[Any]], list[SliceCard]] = _no_cards
     """The kind's slices (findings) as cards, one each, in the same order."""
+    headlines: Callable[[RunReader], list[Headline]] = _no_headlines
+    """What a stress test comes to, one line each, for the report card; its panels stand on the robustness page."""
     answer: Callable[[str, Mapping[str, Any], RunReader], Panel | None] = _no_answer
     """The panel that shows what a worker answered to the question of that name."""

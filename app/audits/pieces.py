@@ -52,6 +52,17 @@ class Marks(NamedTuple):
     assignee: str
 
 
+class Headline(BaseModel):
+    """What one stress test comes to, in a line of the report card."""
+
+    title: str = Field(description="Of the test, such as “Adversarial attacks”.")
+    text: str = Field(description="What the figure is, in words: “stay right at every change of up to 8/255”.")
+    estimate: Estimate | None = Field(None, description="None where nothing could be measured; `text` says why.")
+    good: bool = Field(True, description="Whether a higher figure is better.")
+    leaves_out: str = Field("", description="What the chosen budget did not do.")
+    doubt: str = Field("", description="The first reason not to believe the figure; empty where there is none.")
+
+
 class MethodText(BaseModel):
     """What a page says of a method that scores training images."""
 
