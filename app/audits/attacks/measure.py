@@ -13,9 +13,10 @@ from torch import Tensor
 
 from app.audits.attacks.arsenal import arsenal
 from app.audits.attacks.budgets import EFFORTS, sampled
-from app.audits.attacks.pictures import Kept
-from app.audits.attacks.schema import ARRAYS, NAMES, SIGNS, UNBROKEN, WRONG, radius
+from app.audits.attacks.schema import ARRAYS, NAMES, SIGNS, UNBROKEN, WRONG
 from app.audits.attacks.signs import right_otherwise, signs_of
+from app.audits.changed import Kept
+from app.audits.epsilon import radius
 from app.audits.pixels import PixelBatch, PixelNetwork, PixelShard
 from app.errors import UserError
 from app.numerics.attacks.ensemble import Attack, Verdict, ensemble

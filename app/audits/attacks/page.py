@@ -6,11 +6,12 @@ from pydantic import BaseModel, Field
 
 from app.audits.attacks.budgets import EFFORTS
 from app.audits.attacks.page_groups import GroupLine, class_panel, classes, slice_panel, slices
-from app.audits.attacks.page_image import Triple, image_panel, triples
+from app.audits.attacks.page_image import image_panel, triples
 from app.audits.attacks.schema import FAB, NAMES, SQUARE, AttacksSummary, Level, Sign
 from app.audits.attacks.words import NORMS, sentences
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.pieces import Estimate
+from app.audits.triples import Triple
 
 KIND = "attacks"
 ORDER = 62

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Literal
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
+from app.audits.epsilon import Norm, checked
 from app.audits.pieces import Estimate
 
 Budget = Literal["quick", "standard", "thorough"]
-Norm = Literal["Linf", "L2"]
-MOST_RADII = 5
-FARTHEST = {"Linf": 1.0, "L2": 100.0}
 NAMES = ("APGD on cross-entropy", "targeted APGD", "targeted FAB", "Square")
 """The attacks in their order; arrays name them by place. Without gradients only the last one runs."""
 FAB, SQUARE = 2, 3
 WRONG, UNBROKEN = -2, -1
-ORIGINAL, CHANGE, RESULT = range(3)
-"""Parts of a kept image."""
 ARRAYS = ("outcome", "by", "margin", "taken", "signs")
 """What is known of each attacked image."""
 SIGNS = ("no_gradient", "random", "probabilities", "survives")
@@ -48,32 +43,7 @@ class Params(BaseModel):
     @field_validator("radii")
     @classmethod
     def _numbers(cls, given: list[str], info: ValidationInfo) -> list[str]:
-        texts = [text.strip() for text in given if text.strip()]
-        if not 1 <= len(texts) <= MOST_RADII:
-            raise ValueError(f"give one to {MOST_RADII} values of ε, such as 8/255; there are {len(texts)}")
-        norm = info.data.get("norm", "Linf")
-        for text in texts:
-            if radius(text) > FARTHEST[norm]:
-                raise ValueError(
-                    f"ε = {text} is beyond the range: pixels run from 0 to 1 here, not to 255, so that ε is at most "
-                    f"{FARTHEST[norm]:g} for {norm}. If you meant steps of 1/255, write {text}/255"
-                )
-        return sorted(dict.fromkeys(texts), key=radius)
-
-
-def radius(text: str) -> float:
-    """What somebody wrote as ε, such as 8/255 or 0.5.
-
-    Raises:
-        ValueError: no positive number.
-    """
-    try:
-        found = float(Fraction(text.replace(" ", "").replace(",", ".")))
-    except (ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"“{text}” is no number or fraction; write ε like 8/255 or 0.5") from error
-    if not found > 0:
-        raise ValueError(f"ε = {text} is not positive; write ε like 8/255 or 0.5")
-    return found
+        return checked(given, info.data.get("norm", "Linf"))
 
 
 class Level(BaseModel):

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from app.audits.attacks.figures import group_row
 from app.audits.attacks.kept import kept_pictures
-from app.audits.attacks.schema import ARRAYS, NAMES, AttacksSummary, GroupRow, Level, radius
+from app.audits.attacks.schema import ARRAYS, NAMES, AttacksSummary, GroupRow, Level
 from app.audits.attacks.trust import normalisation, trust
 from app.audits.base import Inputs, Result
 from app.audits.drawn import share
+from app.audits.epsilon import radius
 
 SHOWN = 12
 """Classes that the summary lists."""

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.audits.attacks.schema import SQUARE, UNBROKEN, Level, Norm, Sign
+from app.audits.attacks.schema import SQUARE, UNBROKEN, Level, Sign
+from app.audits.epsilon import Norm
 from app.numerics.intervals import wilson_interval
 
 BLACK_BOX = 0.002

@@ -16,11 +16,12 @@ from torch import Tensor
 from app.audits.attacks.budgets import EFFORTS, passes, sampled
 from app.audits.attacks.kept import WORST
 from app.audits.attacks.measure import measure
-from app.audits.attacks.schema import NAMES, SQUARE, AttacksSummary, Params, radius
+from app.audits.attacks.schema import NAMES, SQUARE, AttacksSummary, Params
 from app.audits.attacks.summarise import summarise
 from app.audits.attacks.words import sentences
 from app.audits.attacks.worst import first_column, worst_places
 from app.audits.base import Inputs
+from app.audits.epsilon import radius
 from app.audits.pixels import PixelBatch, PixelNetwork, PixelShard
 from tests.unit.audits.planted_inputs import planted_inputs
 

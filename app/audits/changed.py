@@ -1,15 +1,26 @@
-"""Pictures that a shard keeps: of the images that broke worst the original, the change and the result."""
+"""Pictures of images that a change made wrong: of the worst the original, the change and the result. No torch.
+
+A shard collects them in `Kept`; `kept_pictures` says which of all shards' a run keeps for its pages.
+"""
 
 from __future__ import annotations
 
 import io
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
+from app.audits.base import Inputs
+from app.audits.pixels import ENDS, PICTURES
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ORIGINAL, CHANGE, RESULT = range(3)
+"""Parts of a kept image."""
 WORST = 6
 """Images kept by a shard."""
 
@@ -49,6 +60,33 @@ class Kept:
             "list.picture": np.array(index, np.int64).reshape(-1, 3),
             "list.amplified": np.array(factors, np.float64).reshape(-1, 2),
         }
+
+
+def kept_pictures(inputs: Inputs, stage: str, worst: Sequence[int], most: int) -> dict[str, NDArray[Any]]:
+    """Return the pictures of the first images of `worst` that are whole, as `app.audits.pixels` says.
+
+    `worst` are positions within the split, `stage` is the stage of the model whose shards kept them.
+    `pictures.of` int64 [p, 2]: position within the split and part, sorted, three parts of each image;
+    `pictures.amplified` float64 [p]: by how much that image's change is amplified. Anything that is no WebP file is
+    left out: the child that wrote it held an upload.
+    """
+    index, start = inputs.audited.model[f"{stage}.list.picture"], int(inputs.audited.manifest["row"][0].as_py())
+    data = np.asarray(inputs.audited.model[f"{stage}.list.pictures"])
+    wanted = set(worst)
+    files: dict[tuple[int, int], NDArray[np.uint8]] = {}
+    for (row, part, size), end in zip(index.tolist(), np.cumsum(index[:, 2]).tolist(), strict=True):
+        file = data[end - size : end]
+        if row - start in wanted and bytes(file[:4]) == b"RIFF" and bytes(file[8:12]) == b"WEBP":
+            files[row - start, part] = file
+    whole = [p for p in worst if all((p, part) in files for part in (ORIGINAL, CHANGE, RESULT))]
+    order = sorted(place for place in files if place[0] in whole[:most])
+    factors = {int(row) - start: factor for row, factor in inputs.audited.model[f"{stage}.list.amplified"].tolist()}
+    return {
+        "pictures.of": np.array(order, np.int64).reshape(-1, 2),
+        "pictures.amplified": np.array([factors.get(position, 0.0) for position, _ in order], np.float64),
+        PICTURES: np.concatenate([files[place] for place in order]) if order else np.zeros(0, np.uint8),
+        ENDS: np.cumsum([len(files[place]) for place in order]).astype(np.int64),
+    }
 
 
 def _array(picture: Tensor) -> NDArray[np.float32]:
