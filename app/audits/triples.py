@@ -58,9 +58,7 @@ class KeptPictures:
             text=text,
             pictures=[
                 Shown(src=src[ORIGINAL], alt=f"{label}, original: taken for {before}", text=before, wrong=False),
-                Shown(
-                    src=src[CHANGE], alt="The change, amplified", text=f"change, amplified ×{factor:.3g}", wrong=None
-                ),
+                Shown(src=src[CHANGE], alt="The change, amplified", text=amplified, wrong=None),
                 Shown(src=src[RESULT], alt=f"{label}, changed: taken for {after}", text=after, wrong=True),
             ],
         )
