@@ -11,11 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.audits.base import RunReader
-from app.audits.pieces import Estimate
-from app.numerics.intervals import wilson_interval
+from app.audits.pieces import Estimate, GroupColumn, GroupFigure
+from app.numerics.groups import low_mean_p_values
+from app.numerics.intervals import mean_interval, wilson_interval
+from app.numerics.significance import benjamini_hochberg
 
 MOST_ROWS = 2000
 """Drawn images whose slices a run's page looks up, evenly spread where there are more."""
+
+
+LEAST = 5
+"""Drawn images below which a class or slice is not shown."""
+FALSE_MARKS = 0.05
+"""Expected share of false marks among a column's marked groups."""
+
+
+def drawn(split: tuple[int, int], seed: int, rows: int) -> NDArray[np.int64]:
+    """Data set rows drawn without replacement, in the order of the draw: the same for every shard of the split.
+
+    A smaller draw's rows are the first of a larger one's, whichever kind asks.
+    """
+    order = np.random.default_rng([seed, *split]).permutation(split[1] - split[0])
+    return order[:rows] + split[0]
 
 
 def share(right: NDArray[Any]) -> Estimate:
@@ -23,6 +40,62 @@ def share(right: NDArray[Any]) -> Estimate:
     total = int(right.sum())
     low, high = wilson_interval(total, len(right))
     return Estimate(value=total / max(len(right), 1), low=float(low), high=float(high), n=len(right))
+
+
+def mean_of(values: NDArray[Any], most: float = 1.0) -> Estimate:
+    """The mean of values from 0 to `most` with its interval; Wilson's where all values are 0 or 1."""
+    found = np.asarray(values, np.float64)
+    if np.isin(found, (0.0, 1.0)).all():
+        return share(found)
+    low, high = mean_interval(found, most)
+    return Estimate(value=float(found.mean()), low=low, high=high, n=len(found))
+
+
+def group_column(
+    reader: RunReader,
+    kind: str,
+    stage: str,
+    values: NDArray[Any],
+    *,
+    key: str,
+    title: str,
+    good: bool = True,
+    score: str = "",
+    unit: str = "%",
+) -> GroupColumn:
+    """One figure for all images, every class and every confirmed slice with enough drawn images.
+
+    `values` [m] are the drawn images' own, from 0: shares or other numbers. The stage leaves `positions` and `labels`.
+    What is `worse` than the other images by more than chance is marked: `app.numerics.groups`, Benjamini-Hochberg
+    over the column's groups.
+    """
+    found = np.asarray(values, np.float64)
+    labels = np.asarray(reader.array(kind, stage, "labels"))
+    most = max(1.0, float(found.max(initial=0.0)))
+    members = {("class", int(c)): np.flatnonzero(labels == c) for c in np.unique(labels)}
+    members |= {("slice", id_): places for id_, places in _confirmed(reader, kind, stage)}
+    shown = {name: places for name, places in members.items() if len(places) >= LEAST}
+    tested = benjamini_hochberg(low_mean_p_values(found if good else found.max(initial=0.0) - found, [*shown.values()]))
+    figures = {
+        name: GroupFigure(estimate=mean_of(found[places], most), worse=bool(q <= FALSE_MARKS))
+        for (name, places), q in zip(shown.items(), tested, strict=True)
+    }
+    return GroupColumn(
+        key=key,
+        title=title,
+        overall=mean_of(found, most),
+        good=good,
+        unit=unit,
+        score=score,
+        classes={number: figure for (type_, number), figure in figures.items() if type_ == "class"},
+        slices={number: figure for (type_, number), figure in figures.items() if type_ == "slice"},
+    )
+
+
+def _confirmed(reader: RunReader, kind: str, stage: str) -> list[tuple[int, NDArray[np.int64]]]:
+    found = reader.findings("slices", subject="slice", evidence="confirmed")
+    known = by_slice(reader, kind, stage) if found else {}
+    return [(finding.id, np.array(known.get(finding.key, []), np.int64)) for finding in found]
 
 
 def by_slice(reader: RunReader, kind: str, stage: str) -> dict[str, list[int]]:

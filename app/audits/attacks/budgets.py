@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.audits.attacks.schema import Budget, Params
+from app.audits.drawn import drawn
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,5 @@ def passes(params: Params, rows: int) -> int:
 
 
 def sampled(split: tuple[int, int], seed: int, budget: Budget) -> NDArray[np.int64]:
-    """Data set rows drawn without replacement, in the order of the draw: the same for every shard of the split.
-
-    A smaller budget's rows are the first of a larger one's.
-    """
-    order = np.random.default_rng([seed, *split]).permutation(split[1] - split[0])
-    return order[: EFFORTS[budget].rows] + split[0]
+    """Data set rows drawn at random; a smaller budget's are the first of a larger one's."""
+    return drawn(split, seed, EFFORTS[budget].rows)
