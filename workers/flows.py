@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from app.store.repositories.jobs import Job
 from workers import planning, retraining
-from workers.run_plan import fit_line
+from workers.run_plan import fit_line, stage_of
 from workers.work import Answer, Unit
 
 _LOG = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ def _submit_shards(
     pending = []
     for start, stop in missing:
         args = {"base": base, "start": start, "stop": stop}
-        stage = "model-shard" if ":" in name else name
+        stage = "model-shard" if ":" in name else stage_of(name)
         unit: Unit = {"job": list(job), "stage": stage, "line": name, "args": args}
         pending.append(([start, stop], engine.submit(unit, plan["queue"], f"{name}-{start}".replace(":", "-"))))
     return pending

@@ -14,7 +14,7 @@ from app.store.repositories.jobs import Job, StagePlan
 from app.store.session import transaction
 from workers.device import device_class, device_queue
 from workers.retraining import require_retrainable
-from workers.run_plan import RunPlan, fit_line, load_run, model_stage
+from workers.run_plan import RunPlan, fit_line, load_run, model_stage, stage_of
 
 ASIDE_SHARE = 0.2
 ASIDE_LEAST = 3
@@ -45,7 +45,7 @@ def plan_run(job: list[Any]) -> dict[str, Any]:
     rest = {
         "device": plan.device,
         "queue": device_queue(plan.device),
-        "encode": plan.embeddings == "encoder",
+        "encode": any(own.embeddings == "encoder" for own in (plan, *plan.seconds.values())),
         "encoder": plan.encoder,
         "stages": plan.stages,
         "fits": [line for line in plan.model_stages if model_stage(line)[1].fit],
@@ -62,11 +62,17 @@ def shard_bases(job: list[Any], device: str, encoder: dict[str, Any]) -> dict[st
     """Return the common part of the keys of each sharded stage that this run needs."""
     plan = load_run(Job(*job).id)
     bases: dict[str, Any] = {}
-    if plan.predicts:
-        bases["predict"] = keys.predict_base(plan.data_hash, plan.model_hash, device)
-    if plan.embeddings == "encoder":
-        bases["embed"] = keys.embed_base(plan.data_hash, encoder["weights_hash"], device)
+    for at, own in _sets(plan):
+        if own.predicts:
+            bases[f"predict{at}"] = keys.predict_base(own.data_hash, own.model_hash, device)
+        if own.embeddings == "encoder":
+            bases[f"embed{at}"] = keys.embed_base(own.data_hash, encoder["weights_hash"], device)
     return bases | {line: _model_base(plan, line, device) for line in plan.model_stages}
+
+
+def _sets(plan: RunPlan) -> list[tuple[str, RunPlan]]:
+    """The run's own data set, and the second ones with what their lines' names end in."""
+    return [("", plan), *((f"@{kind}", own) for kind, own in plan.seconds.items())]
 
 
 def _model_base(plan: RunPlan, line: str, device: str) -> dict[str, Any]:
@@ -98,7 +104,7 @@ def open_shards(job: list[Any], name: str, base: dict[str, Any]) -> list[list[in
     """Mark a sharded stage running and return the shards that are not in the store."""
     this, store = Job(*job), get_artifacts()
     shards = load_run(this.id).shards(name)
-    missing = [rows for rows in shards if not store.has(keys.shard_key(name, base, *rows))]
+    missing = [rows for rows in shards if not store.has(keys.shard_key(stage_of(name), base, *rows))]
     total, left = _rows(shards), _rows(missing)
     with transaction() as session:
         jobs.begin_stage(session, this, name, total=total, cached=total - left)
@@ -144,10 +150,12 @@ def most_aside(shards: int) -> int:
 
 def _run_lines(plan: RunPlan) -> list[StagePlan]:
     lines = []
-    if plan.predicts:
-        lines.append(StagePlan("predict", "Predict", "rows", _rows(plan.shards("predict"))))
-    if plan.embeddings == "encoder":
-        lines.append(StagePlan("embed", "Embed", "rows", _rows(plan.shards("embed"))))
+    for at, own in _sets(plan):
+        name = f" {own.rows.dataset.name} / {own.split}"[:80] if at else ""
+        if own.predicts:
+            lines.append(StagePlan(f"predict{at}", f"Predict{name}", "rows", _rows(own.shards("predict"))))
+        if own.embeddings == "encoder":
+            lines.append(StagePlan(f"embed{at}", f"Embed{name}", "rows", _rows(own.shards("embed"))))
     for line, title in plan.model_stages.items():
         if fit := model_stage(line)[1].fit:
             lines.append(StagePlan(fit_line(line), fit.title, "rows"))

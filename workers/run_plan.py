@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from app.audits import kind as kind_named
-from app.audits.base import AuditKind, ModelStageSpec, RetrainStageSpec
+from app.audits.base import AuditKind, ModelStageSpec, RetrainStageSpec, StageSpec
+from app.audits.splits import NamedSplit, named_split
 from app.errors import UserError
 from app.loaders.models.spec import ModelSpec
-from app.services import fit, keys
+from app.services import fit, keys, second_set
+from app.services.second_set import SecondSet
 from app.settings import get_settings
+from app.store.models import DatasetSplit
 from app.store.places import get_artifacts
 from app.store.repositories import subjects
 from app.store.repositories import workers as worker_rows
@@ -32,11 +36,25 @@ class RunPlan:
     spec: ModelSpec
     device: str
     shard_rows: int
+    seconds: Mapping[str, RunPlan] = field(default_factory=dict)
+    """Of each kind that reads a second data set, the plan as that set's rows see it."""
+    split: str = ""
+    """Of a second set: its split in place of the run's."""
+    names: tuple[str, ...] = ()
+    """Of a second set: the audited data set's classes, for a model that names none."""
+    reader: str = ""
+    """Of a second set: the kind that reads it."""
 
     @property
     def kinds(self) -> list[AuditKind]:
-        """The kinds that the run audits."""
-        return [kind_named(name) for name in self.rows.run.kinds]
+        """The kinds that the run audits; those that read stages of other kinds after these."""
+        chosen = [kind_named(name) for name in ([self.reader] if self.reader else self.rows.run.kinds)]
+        return sorted(chosen, key=lambda kind: any(isinstance(s, StageSpec) and s.reads for s in kind.stages))
+
+    def of_line(self, line: str) -> RunPlan:
+        """The plan as a line of progress sees it: of "<stage>@<kind>" that of the kind's second data set."""
+        kind = line.partition("@")[2]
+        return self.seconds[kind] if kind else self
 
     @property
     def stages(self) -> list[dict[str, Any]]:
@@ -88,7 +106,7 @@ class RunPlan:
     @property
     def classes(self) -> list[str]:
         """Class names in the order of the model's outputs."""
-        return list(self.spec.classes) or list(self.rows.dataset.classes)
+        return list(self.spec.classes) or list(self.names or self.rows.dataset.classes)
 
     @property
     def encoder(self) -> str:
@@ -103,7 +121,9 @@ class RunPlan:
     @property
     def embeddings(self) -> Embeddings:
         """Where the embeddings come from."""
-        if not any(kind.needs_embeddings for kind in self.kinds):
+        wanted = any(kind.wants_embeddings for kind in self.kinds)
+        wanted = wanted and fit.can_embed(self.encoder, self.rows.version, self.rows.dataset)
+        if not wanted and not any(kind.needs_embeddings for kind in self.kinds):
             return "none"
         return "given" if self.encoder == "given" else "penultimate" if self.encoder == "penultimate" else "encoder"
 
@@ -128,8 +148,7 @@ class RunPlan:
         Raises:
             UserError: the data set has no split of that name.
         """
-        name = self.rows.run.split if role == "audited" else self.rows.run.train_split
-        if not name:
+        if not (name := self.split_name(role)):
             return None
         for split in self.rows.splits:
             if split.name == name:
@@ -137,11 +156,20 @@ class RunPlan:
         there = ", ".join(f"“{split.name}”" for split in self.rows.splits)
         raise UserError(f"The data set “{self.rows.dataset.name}” has no split “{name}”; it has {there}.")
 
-    def shards(self, stage: str) -> list[list[int]]:
-        """The shards [start, stop) of a stage over the audited and the training split.
+    def split_name(self, role: Role) -> str:
+        """The name of the split that plays a role; empty where the run has none."""
+        if self.split:
+            return self.split if role == "audited" else ""
+        return self.rows.run.split if role == "audited" else self.rows.run.train_split
+
+    def shards(self, line: str) -> list[list[int]]:
+        """The shards [start, stop) of a line over the audited and the training split, or over the second set.
 
         A table of predictions is read once for each split, whatever its size.
         """
+        stage = stage_of(line)
+        if stage != line:
+            return self.of_line(line).shards(stage)
         whole = stage == "predict" and self.spec.format == "predictions"
         found: list[list[int]] = []
         roles = model_stage_roles(stage) if ":" in stage else ROLES
@@ -169,6 +197,37 @@ class RunPlan:
         version, dataset, kinds = self.rows.version, self.rows.dataset, self.rows.run.kinds
         fit.require_embeddings(self.encoder, version, dataset, kinds)
         fit.require_images(self.encoder, version, dataset, kinds)
+        for kind in (kind for kind in self.kinds if kind.second_set):
+            require(kind.name in self.seconds, f"“{kind.title}” needs a second data set; start the audit with one.")
+            self.seconds[kind.name].require_comparable(self)
+
+    def require_comparable(self, audited: RunPlan) -> None:
+        """Raise a `UserError` unless this second data set can be compared with the audited split."""
+        own = second_set.Wanted(
+            self.rows.version, self.rows.checkpoints, audited.rows.dataset, audited.split_row, self.encoder
+        )
+        second_set.require(kind_named(self.reader), self.second, own)
+
+    @property
+    def second(self) -> SecondSet:
+        """Of a second set: its data set and split."""
+        return SecondSet(self.rows.dataset, self.split_row)
+
+    @property
+    def rows_of_split(self) -> tuple[int, int]:
+        """The rows [start, stop) of the audited split, or of the second set."""
+        return self.split_row.start, self.split_row.stop
+
+    @property
+    def split_row(self) -> DatasetSplit:
+        """The audited split's row."""
+        self.range("audited")
+        return next(split for split in self.rows.splits if split.name == self.split_name("audited"))
+
+
+def stage_of(line: str) -> str:
+    """The stage that a line "<stage>" or, over a second data set, "<stage>@<kind>" speaks of."""
+    return line.partition("@")[0]
 
 
 def model_stage(line: str) -> tuple[str, ModelStageSpec]:
@@ -197,7 +256,20 @@ def load_run(run_id: int) -> RunPlan:
     with reading() as session:
         rows = subjects.audited(session, run_id)
         device = device_class(settings, gpu_workers=worker_rows.count_alive(session, "gpu"))
-    return RunPlan(rows, ModelSpec.model_validate(rows.version.spec), device, settings.shard_rows)
+        plan = RunPlan(rows, ModelSpec.model_validate(rows.version.spec), device, settings.shard_rows)
+        seconds = {name: subjects.second(session, rows, named.dataset_id) for name, named in _named(plan).items()}
+    return replace(plan, seconds={name: _second(plan, name, found) for name, found in seconds.items()})
+
+
+def _named(plan: RunPlan) -> dict[str, NamedSplit]:
+    """The second data sets that the run's kinds name."""
+    found = {k.name: named_split(str(plan.kind_params(k).get(k.second_set) or "")) for k in plan.kinds if k.second_set}
+    return {name: named for name, named in found.items() if named is not None}
+
+
+def _second(plan: RunPlan, kind: str, rows: Audited) -> RunPlan:
+    named = _named(plan)[kind]
+    return replace(plan, rows=rows, split=named.split, names=tuple(plan.rows.dataset.classes), reader=kind)
 
 
 def require(condition: bool, sentence: str) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel
 
-from app.audits.pieces import Headline, Marks, SliceCard, Thumb
+from app.audits import splits
+from app.audits.pieces import GroupColumn, Headline, Marks, OtherRun, SliceCard, Thumb
 
+Split: TypeAlias = splits.Split
+Second: TypeAlias = splits.Second
 SubjectType = Literal[
     "run", "class", "slice", "image", "map", "report", "training", "training_image", "cell", "robustness"
 ]
@@ -29,6 +32,8 @@ class StageSpec:
     """`package.module:callable` inside the kind's folder."""
     needs: tuple[str, ...] = ()
     """Names of the kind's earlier stages whose results it reads (`Inputs.earlier`); one that is left out is absent."""
+    reads: tuple[str, ...] = ()
+    """Stages of other kinds, "<kind>:<stage>", whose results it reads under that name where the run has the kind."""
 
 
 @dataclass(frozen=True)
@@ -125,23 +130,6 @@ class RetrainStageSpec:
 
 
 @dataclass(frozen=True)
-class Split:
-    """One split's rows and all that was computed for them; arrays are memory-mapped, row i of each belongs together."""
-
-    name: str
-    manifest: pa.Table
-    """Columns of `manifest.parquet`, see docs/architecture.md."""
-    embeddings: np.ndarray | None
-    """float32 [n, d], as the encoder gave them (not normalised)."""
-    logits: np.ndarray | None
-    """float32 [n, C]; log-probabilities where the model gives probabilities."""
-    features: np.ndarray | None
-    """float32 [n, k], the model's penultimate layer."""
-    model: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """What the kind's `model_stages` computed, by "<stage>.<array>"; empty where the model's format forbids it."""
-
-
-@dataclass(frozen=True)
 class Inputs:
     """What a stage reads."""
 
@@ -161,6 +149,8 @@ class Inputs:
     """`progress(share_done, "what is going on")`; raises when the run was cancelled."""
     encoder_words: Mapping[str, Sequence[str]] | None = None
     """Words that the encoder was trained on, by facet, where it says so: a small encoder knows no others."""
+    second: Second | None = None
+    """The second data set's split that the kind's parameter `AuditKind.second_set` names."""
 
 
 @dataclass(frozen=True)
@@ -269,14 +259,20 @@ class RunReader(Protocol):
     def marks(self, finding_ids: Sequence[int]) -> Mapping[int, Marks]:
         """Return the tags of findings and who is to look at them; those without either may be left out."""
 
-    def picture(self, row: int) -> str:
-        """Return the path of any data set row's picture; empty where there is none, as in a report."""
+    def picture(self, row: int, dataset_id: int | None = None) -> str:
+        """Return the path of any data set row's picture, of the run's data set where none is named.
+
+        Empty where there is none, as in a report.
+        """
 
     def kept_picture(self, kind: str, stage: str, number: int) -> str:
         """Return the path of a picture that a stage left, see `app.audits.pixels`; empty where there is none."""
 
     def link(self, subject: Subject) -> str:
         """Return the path of a subject's page; empty where there is none, as in a report."""
+
+    def others(self, dataset_id: int, split: str) -> Sequence[OtherRun]:
+        """Return the finished runs of the project on a split, newest first, this one left out; none in a report."""
 
 
 @dataclass(frozen=True)
@@ -357,6 +353,10 @@ def _no_headlines(_reader: RunReader) -> list[Headline]:
     return []
 
 
+def _no_columns(_reader: RunReader) -> list[GroupColumn]:
+    return []
+
+
 def _no_networks(_params: Any) -> int:
     return 0
 
@@ -387,7 +387,12 @@ class AuditKind:
     reads_sentences: bool = True
     """Whether its stages or answers encode sentences; where not, the encoder is not loaded for them."""
     needs_embeddings: bool = True
+    wants_embeddings: bool = False
+    """Whether it takes embeddings where they can be had, and does without them elsewhere."""
     needs_predictions: bool = True
+    second_set: str = ""
+    """Name of the kind's parameter (`app.audits.splits.CHOICE`) that names a second data set's split, "<id>/<split>";
+    its rows are predicted and embedded as the audited ones are. Empty: the kind reads one data set."""
     networks: Callable[[Any], int] = _no_networks
     """How many networks are trained anew for an instance of `params`, at most; said before an audit starts."""
     passes: Callable[[Any, int], int] = _no_passes
@@ -403,5 +408,13 @@ class AuditKind:
     """The kind's slices (findings) as cards, one each, in the same order."""
     headlines: Callable[[RunReader], list[Headline]] = _no_headlines
     """What a stress test comes to, one line each, for the report card; its panels stand on the robustness page."""
+    group_columns: Callable[[RunReader], list[GroupColumn]] = _no_columns
+    """A stress test's figures for every class and slice, which the robustness page joins into one table; see
+    `app.audits.drawn.group_column`."""
     answer: Callable[[str, Mapping[str, Any], RunReader], Panel | None] = _no_answer
     """The panel that shows what a worker answered to the question of that name."""
+
+    @property
+    def stress_test(self) -> bool:
+        """Whether it belongs on the robustness page."""
+        return self.headlines is not _no_headlines

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -61,6 +61,37 @@ class Headline(BaseModel):
     good: bool = Field(True, description="Whether a higher figure is better.")
     leaves_out: str = Field("", description="What the chosen budget did not do.")
     doubt: str = Field("", description="The first reason not to believe the figure; empty where there is none.")
+
+
+class OtherRun(NamedTuple):
+    """Another finished run of the project."""
+
+    run_id: int
+    version_id: int
+    model: str
+    """The model's name and version."""
+    summary: Mapping[str, Any]
+    """{kind: its summary} and “card”, the report card's."""
+
+
+class GroupFigure(BaseModel):
+    """A class or slice in one column of the robustness page's table."""
+
+    estimate: Estimate
+    worse: bool = Field(False, description="Worse than chance explains, every group of the column considered.")
+
+
+class GroupColumn(BaseModel):
+    """One figure of a stress test for all classes and slices: a column of the robustness page's table."""
+
+    key: str = Field(description="Unique among the kind's columns.")
+    title: str = Field(description="The figure in a few words: “right under attack, L∞ 8/255”.")
+    overall: Estimate = Field(description="The figure of all images that were measured.")
+    good: bool = Field(True, description="Whether a higher figure is better.")
+    unit: str = Field("%", description="% for shares; else decimals of a number, as in “2”.")
+    score: str = Field("", description="Column of the score table that puts the images in order, the worst first.")
+    classes: dict[int, GroupFigure] = Field(default_factory=dict, description="By index of the class.")
+    slices: dict[int, GroupFigure] = Field(default_factory=dict, description="By id of the finding.")
 
 
 class MethodText(BaseModel):

@@ -49,6 +49,13 @@ def require_embeddings(encoder: str, version: ModelVersion, dataset: Dataset, ki
         )
 
 
+def can_embed(encoder: str, version: ModelVersion, dataset: Dataset) -> bool:
+    """Whether a data set's rows can be embedded: the encoder has pictures to look at, or the embeddings are there."""
+    if encoder == "penultimate":
+        return _shows_features(version)
+    return "embeddings.npy" in _names(dataset) if encoder == "given" else has_images(dataset)
+
+
 def require_images(encoder: str, version: ModelVersion, dataset: Dataset, kinds: Sequence[str]) -> None:
     """Look whether a data set without images is asked for what only images can give.
 

@@ -13,9 +13,11 @@ from app.audits import kind as kind_named
 from app.audits import kinds
 from app.audits.base import RetrainStageSpec
 from app.errors import Conflict, FieldError, NotFound
+from app.loaders import encoder_names
 from app.loaders.datasets.report import compare_classes
 from app.loaders.encoder_names import FORMS as ENCODER_FORMS
-from app.services import fit, queue
+from app.services import fit, queue, second_set
+from app.services.second_set import SecondSet
 from app.settings import get_settings
 from app.store.models import AuditRun, Dataset, DatasetSplit, ModelVersion, User
 from app.store.repositories import accounts, datasets, jobs, registry, runs
@@ -71,6 +73,7 @@ def request_audit(session: Session, project_id: int, user: User | None, request:
     _require_known(request.params, chosen, "params")
     params = {name: _params(name, request.params.get(name, {})) for name in chosen}
     _networks(parts, params)
+    second_sets(session, parts, encoder, params)
     run = AuditRun(
         project_id=project_id,
         name=request.name.strip()[:200] or _name(session, parts),
@@ -164,11 +167,39 @@ def estimate(
     if parts.train is not None and parts.train.id != parts.audited.id:
         rows += parts.train.stop - parts.train.start
     work = [_part(session, parts, "predict", "Predict", rows, encoder="")]
-    if encoder not in {"given", "penultimate"}:
+    if encoder not in encoder_names.OF_THE_RUN:
         work.append(_part(session, parts, "embed", "Embed", rows, encoder=encoder))
+    for second in second_sets(session, parts, encoder, params or {}).values():
+        work += _of_second(session, parts, second, encoder)
     work += _shown(session, parts, params or {})
     trained = _trained(session, parts, params or {})
     return [*work, trained] if trained else work
+
+
+def second_sets(
+    session: Session, parts: Parts, encoder: str, params: Mapping[str, Mapping[str, Any]]
+) -> dict[str, SecondSet]:
+    """Return the second data sets that the chosen kinds name, by kind.
+
+    Raises:
+        FieldError: one is not there, or not fit to be compared with the audited split.
+    """
+    return second_set.second_sets(session, parts.version, parts.dataset, parts.audited, _encoder(encoder), params)
+
+
+def second_notes(session: Session, parts: Parts, encoder: str, params: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return sentences on how the labels of the chosen kinds' second data sets are read."""
+    found = second_sets(session, parts, encoder, params)
+    return [note for second in found.values() for note in second_set.class_notes(second, parts.version, parts.dataset)]
+
+
+def _of_second(session: Session, parts: Parts, second: SecondSet, encoder: str) -> list[Work]:
+    name, own = f"{second.dataset.name} / {second.split.name}", Parts(parts.version, *second, None)
+    rows = second.split.stop - second.split.start
+    work = [_part(session, own, "predict", f"Predict {name}", rows, encoder="")]
+    if encoder not in encoder_names.OF_THE_RUN and fit.can_embed(encoder, parts.version, second.dataset):
+        work.append(_part(session, own, "embed", f"Embed {name}", rows, encoder=encoder))
+    return work
 
 
 def _shown(session: Session, parts: Parts, params: Mapping[str, Mapping[str, Any]]) -> list[Work]:

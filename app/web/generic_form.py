@@ -11,10 +11,12 @@ from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 from starlette.datastructures import FormData
 
+from app.audits.splits import CHOICE
 from app.errors import FieldError
 from app.web.forms import text, texts
 
-Control = Literal["number", "text", "check", "choice", "choices", "lines", "json"]
+Control = Literal["number", "text", "check", "choice", "choices", "lines", "json", "split"]
+"""split: one of the project's data sets and splits."""
 
 
 class FormField(BaseModel):
@@ -51,6 +53,8 @@ def read_fields(model: type[BaseModel], prefix: str, sent: FormData) -> dict[str
 
 def _field(full: str, name: str, info: FieldInfo) -> FormField:
     control, options = _control(info.annotation)
+    if isinstance(info.json_schema_extra, dict) and info.json_schema_extra.items() >= CHOICE.items():
+        control = "split"
     default = info.get_default(call_default_factory=True, validated_data={})
     listed = [str(entry) for entry in default] if isinstance(default, list) else []
     return FormField(

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
 
 from app.audits.base import Subject
-from app.audits.pieces import Marks, Thumb
+from app.audits.pieces import Marks, OtherRun, Thumb
 from app.errors import NotFound
 from app.services.membership import scores_of
 from app.store.models import AuditRun, Dataset, Finding, ModelVersion, Query
 from app.store.places import get_artifacts
-from app.store.repositories import findings, marks, queries
+from app.store.repositories import findings, marks, queries, runs
 from app.store.score_reader import ScoreReader
 
 _PAGES = {
@@ -113,9 +113,18 @@ class LiveReader:
             wrong=wrong,
         )
 
-    def picture(self, row: int) -> str:
+    def picture(self, row: int, dataset_id: int | None = None) -> str:
         """Return the path of any data set row's thumbnail."""
-        return thumbnail_path(self.dataset_id, row)
+        return thumbnail_path(self.dataset_id if dataset_id is None else dataset_id, row)
+
+    def others(self, dataset_id: int, split: str) -> list[OtherRun]:
+        """Return the finished runs of the project on a split, newest first, this one left out."""
+        found = runs.finished_on(self.session, self.run.project_id, dataset_id, split)
+        return [
+            OtherRun(one.run.id, one.version.id, f"{one.model.name} v{one.version.number}", one.run.summary)
+            for one in found
+            if one.run.id != self.run_id
+        ]
 
     def kept_picture(self, kind: str, stage: str, number: int) -> str:
         """Return the path of a picture that a stage left."""

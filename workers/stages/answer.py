@@ -66,7 +66,9 @@ def _inputs(run_id: int, kind: str, device: str) -> Inputs:
     if run.status != "succeeded":
         raise UserError("The run has not finished; ask again when it has.")
     earlier = {line.partition(":")[2]: key for line, key in run.details_keys.items() if line.startswith(f"{kind}:")}
-    arrays = {role: run.provenance["artifacts"][role] for role in ("audited", "train") if _has(run, role)}
+    arrays = {
+        role: run.provenance["artifacts"][role] for role in ("audited", "train", f"second@{kind}") if _has(run, role)
+    }
     model = {
         line.partition(":")[2]: keys
         for line, keys in run.provenance.get("work_on_model", {}).items()

@@ -14,7 +14,7 @@ from app.services import keys
 from app.store.artifacts import artifact_key
 from app.store.durable import new_array
 from app.store.places import get_artifacts
-from workers.run_plan import RunPlan, load_run
+from workers.run_plan import RunPlan, load_run, stage_of
 from workers.work import Work
 
 FILES = {"predict": ("logits.npy", "features.npy"), "embed": ("embeddings.npy",)}
@@ -25,6 +25,8 @@ _CHECK_ROWS = 65_536
 
 def run(work: Work) -> dict[str, Any]:
     """Write `audited.npy` (bool [n]) and the joined arrays of each split; return their keys by role.
+
+    The role of a second data set is "second@<kind>".
 
     A row that is not audited (its shard was set aside, its image could not be read, the model gave no finite number)
     keeps its place: its label counts as unknown, and its arrays hold the mean of the others, so that no stage needs
@@ -37,14 +39,21 @@ def run(work: Work) -> dict[str, Any]:
     for done, role in enumerate(roles):
         say(done / 2, f"{role} rows")
         if rows := plan.range(role):
-            written[role] = _split(work, plan, rows)
+            written[role] = _split(work, plan, rows, "")
     _require_some(work, plan, written["audited"])
+    for kind, own in plan.seconds.items():
+        written[f"second@{kind}"] = _split(work, own, own.rows_of_split, f"@{kind}")
+        _require_some(work, own, written[f"second@{kind}"])
     work.end(written["audited"])
     return written
 
 
-def _split(work: Work, plan: RunPlan, rows: tuple[int, int]) -> str:
-    bases, aside = work.args["bases"], work.args["aside"]
+def _split(work: Work, plan: RunPlan, rows: tuple[int, int], at: str) -> str:
+    """Join the lines that end in `at`, which is empty for the run's own data set."""
+    bases, aside = (
+        {stage_of(line): of for line, of in work.args[name].items() if line == stage_of(line) + at}
+        for name in ("bases", "aside")
+    )
     parts = {"bases": bases, "rows": list(rows), "aside": _within(aside, rows), "shard_rows": plan.shard_rows}
     key, store = artifact_key("assemble", keys.ASSEMBLE_VERSION, **parts), get_artifacts()
     if not store.has(key):
@@ -91,11 +100,12 @@ def _fill(path: Path, audited: NDArray[np.bool_]) -> None:
 def _require_some(work: Work, plan: RunPlan, key: str) -> None:
     folder = get_artifacts().local(key)
     audited = np.load(folder / "audited.npy", mmap_mode="r")
-    missing = int((~audited).sum())
+    missing, where = int((~audited).sum()), f" of “{plan.rows.dataset.name}” / {plan.split}" if plan.split else ""
     if missing == len(audited):
-        raise UserError(f"None of the {missing:,} rows could be audited: the model gave no finite number for any.")
+        why = "the model gave no finite number for any."
+        raise UserError(f"None of the {missing:,} rows{where} could be audited: {why}")
     if missing:
-        work.log(f"{missing:,} of {len(audited):,} rows are not audited", "warning")
+        work.log(f"{missing:,} of {len(audited):,} rows{where} are not audited", "warning")
     if plan.embeddings == "penultimate" and not (folder / "features.npy").is_file():
         raise UserError("This model hides its penultimate layer; choose another encoder.")
 

@@ -31,7 +31,7 @@ def run(work: Work) -> dict[str, Any]:
     start, stop, store = work.args["start"], work.args["stop"], get_artifacts()
     key = keys.shard_key("embed", work.args["base"], start, stop)
     if not store.has(key):
-        plan = load_run(work.job.id)
+        plan = load_run(work.job.id).of_line(work.line)
         encoder = warm.encoder(plan.encoder, work.device)
         images = DatasetImages(plan.folder, get_blobs()).rows(start, stop)
         embedded = encoder.embed_images(_until_stopped(work, images), get_settings().batch_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from app.audits.base import AuditKind, Inputs, Split
+from app.audits.base import AuditKind, Inputs, Second, Split
+from app.services import second_set
 from app.store.places import get_artifacts
 from workers import warm
 from workers.labels import to_model_labels
@@ -36,6 +38,7 @@ def load_inputs(
     by stage and role.
     """
     found = {role: load_split(plan, role, arrays[role], model or {}) for role in ROLES if role in arrays}
+    beside = arrays.get(f"second@{kind.name}")
     speaks = kind.reads_sentences and plan.embeddings == "encoder"
     return Inputs(
         audited=found["audited"],
@@ -48,6 +51,7 @@ def load_inputs(
         earlier={name: get_artifacts().local(key) for name, key in earlier.items()},
         progress=progress,
         encoder_words=warm.encoder(plan.encoder, device).words if speaks else None,
+        second=_second(plan, plan.seconds[kind.name], beside) if beside else None,
     )
 
 
@@ -58,12 +62,24 @@ def load_split(plan: RunPlan, role: Role, key: str, model: Mapping[str, Mapping[
     audited: NDArray[np.bool_] = np.load(folder / "audited.npy")
     features = _mapped(folder / "features.npy")
     return Split(
-        name=plan.rows.run.split if role == "audited" else plan.rows.run.train_split,
+        name=plan.split_name(role),
         manifest=_manifest(plan, rows, audited),
         embeddings=_embeddings(plan, folder, features, rows),
         logits=_mapped(folder / "logits.npy"),
         features=features,
         model={name: array for stage, keys in (model or {}).items() for name, array in _of_stage(stage, keys, role)},
+        audited=audited,
+    )
+
+
+def _second(plan: RunPlan, own: RunPlan, key: str) -> Second:
+    split = load_split(own, "audited", key)
+    dataset, version = own.rows.dataset, plan.rows.version
+    return Second(
+        **{field.name: getattr(split, field.name) for field in fields(Split)},
+        dataset_id=dataset.id,
+        dataset=dataset.name,
+        notes=tuple(second_set.class_notes(own.second, version, plan.rows.dataset)),
     )
 
 

@@ -23,6 +23,7 @@ def run(work: Work) -> dict[str, Any]:
     spec = next(s for s in kind.stages if isinstance(s, StageSpec) and s.name == work.args["name"])
     earlier = work.args["earlier"]
     needed = {name: earlier[f"{kind.name}:{name}"] for name in spec.needs if f"{kind.name}:{name}" in earlier}
+    needed |= {name: earlier[name] for name in spec.reads if name in earlier}
     key = _key(plan, kind.name, spec, work, needed)
     work.begin()
     store = get_artifacts()
@@ -30,7 +31,7 @@ def run(work: Work) -> dict[str, Any]:
         work.end(key, cached=True)
         return {"key": key}
     began, say = time.monotonic(), work.progress()
-    inputs = load_inputs(plan, work.args["arrays"], kind, needed, work.device, say, work.args["model"])
+    inputs = load_inputs(plan, _arrays(work, kind.name), kind, needed, work.device, say, work.args["model"])
     result = load_function(spec.function)(inputs)
     work.check()
     with store.write(key) as folder:
@@ -47,10 +48,15 @@ def load_function(name: str) -> Callable[..., Any]:
     return found
 
 
+def _arrays(work: Work, kind: str) -> dict[str, str]:
+    """The joined arrays that a kind reads: another kind's second data set is none of its business."""
+    return {role: key for role, key in work.args["arrays"].items() if "@" not in role or role == f"second@{kind}"}
+
+
 def _key(plan: RunPlan, kind: str, spec: StageSpec, work: Work, needed: dict[str, str]) -> str:
     params = plan.kind_params(kind_named(kind))
-    inputs = {
-        "arrays": work.args["arrays"],
+    inputs: dict[str, Any] = {
+        "arrays": _arrays(work, kind),
         "earlier": needed,
         # Labels, classes and metadata come from these two; the arrays' keys do not name them when both are given.
         "data": plan.data_hash,
@@ -58,6 +64,8 @@ def _key(plan: RunPlan, kind: str, spec: StageSpec, work: Work, needed: dict[str
         "ranges": [plan.range("audited"), plan.range("train")],
         "encoder": plan.encoder,
     }
+    if own := plan.seconds.get(kind):
+        inputs["second"] = [own.rows.dataset.id, own.data_hash, *own.rows_of_split]
     if work.args["model"]:
         inputs["work_on_model"] = work.args["model"]
     return keys.kind_stage_key(

@@ -26,7 +26,7 @@ def run(work: Work) -> dict[str, Any]:
     start, stop, store = work.args["start"], work.args["stop"], get_artifacts()
     key = keys.shard_key("predict", work.args["base"], start, stop)
     if not store.has(key):
-        plan = load_run(work.job.id)
+        plan = load_run(work.job.id).of_line(work.line)
         if plan.spec.format == "predictions":
             from workers.stages import predictions_table  # noqa: PLC0415 - for models that stay at home only
 

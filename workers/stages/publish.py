@@ -96,6 +96,10 @@ def _provenance(work: Work, plan: RunPlan, key: str) -> dict[str, Any]:
         "checkpoints": [row.sha256 for row in plan.rows.checkpoints],
         "encoder": {"name": plan.encoder, **work.args["encoder"]},
         "split": run.split,
+        "second": {
+            kind: {"data": own.data_hash, "name": own.rows.dataset.name, "split": own.split}
+            for kind, own in plan.seconds.items()
+        },
         "train_split": run.train_split,
         "params": {kind.name: plan.kind_params(kind) for kind in plan.kinds},
         "seed": run.seed,

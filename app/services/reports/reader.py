@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from app.audits.base import Subject
-from app.audits.pieces import Marks, Thumb
+from app.audits.pieces import Marks, OtherRun, Thumb
 from app.errors import NotFound
 from app.services.reports.schema import ReportContent, ReportFinding, ReportImage
 
@@ -41,9 +41,13 @@ class SnapshotReader:
         found = (self._images.get(self.split_start + position) for position in positions)
         return [self._thumb(image) if image else None for image in found]
 
-    def picture(self, row: int) -> str:
+    def picture(self, row: int, dataset_id: int | None = None) -> str:
         """Return nothing: a report holds the pictures of its findings only."""
         return ""
+
+    def others(self, dataset_id: int, split: str) -> list[OtherRun]:
+        """Return nothing: a report speaks of one run."""
+        return []
 
     def kept_picture(self, kind: str, stage: str, number: int) -> str:
         """Return nothing: a report holds the pictures of its findings only."""

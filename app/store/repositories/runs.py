@@ -107,6 +107,13 @@ def on_same_data(session: Session, run: AuditRun, limit: int = 200) -> list[Audi
     return list(session.scalars(select(AuditRun).where(*same).order_by(AuditRun.id.desc()).limit(limit)))
 
 
+def finished_on(session: Session, project_id: int, dataset_id: int, split: str, limit: int = 100) -> list[Named]:
+    """Return a project's finished runs on a split, newest first."""
+    on = (AuditRun.project_id == project_id, AuditRun.dataset_id == dataset_id, AuditRun.split == split)
+    query = _named().where(*on, AuditRun.status == "succeeded").order_by(AuditRun.id.desc()).limit(limit)
+    return [Named(*row) for row in session.execute(query)]
+
+
 def _named() -> Select[AuditRun, Model, ModelVersion, Dataset, Project]:
     columns = select(AuditRun, Model, ModelVersion, Dataset, Project)
     joined = columns.join(ModelVersion, ModelVersion.id == AuditRun.model_version_id)
@@ -134,7 +141,18 @@ def computed_splits(session: Session, stage: str, dataset_id: int, *, version_id
     query = select(AuditRun.split, AuditRun.train_split).join(Stage, _stage_of_run(stage))
     query = query.where(AuditRun.dataset_id == dataset_id, Stage.status == "succeeded", Stage.done >= Stage.total)
     rows = session.execute(query.where(_of_what(version_id, encoder)))
-    return {name for pair in rows for name in pair if name}
+    found = {name for pair in rows for name in pair if name}
+    return found | _computed_beside(session, stage, f"{dataset_id}/", _of_what(version_id, encoder))
+
+
+def _computed_beside(session: Session, stage: str, prefix: str, of_what: ColumnElement[bool]) -> set[str]:
+    """Splits that earlier runs read as a second data set: some parameter of the kind names "<data set id>/<split>"."""
+    line = and_(Stage.subject_type == "run", Stage.subject_id == AuditRun.id, Stage.name.startswith(f"{stage}@"))
+    query = select(Stage.name, AuditRun.params).join(AuditRun, line)
+    done = (Stage.status == "succeeded", Stage.done >= Stage.total, of_what)
+    rows = session.execute(query.where(*done).order_by(Stage.id.desc()).limit(200))
+    named = (value for name, params in rows for value in params.get(name.partition("@")[2], {}).values())
+    return {value.removeprefix(prefix) for value in named if isinstance(value, str) and value.startswith(prefix)}
 
 
 def rows_per_second(session: Session, stage: str, *, version_id: int | None, encoder: str) -> float | None:

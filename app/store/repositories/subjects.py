@@ -37,6 +37,16 @@ def audited(session: Session, run_id: int) -> Audited:
     return Audited(run, dataset, splits(session, dataset.id), version, checkpoints(session, version.id))
 
 
+def second(session: Session, audited: Audited, dataset_id: int) -> Audited:
+    """Return the same run on another data set.
+
+    Raises:
+        NotFound: that was deleted.
+    """
+    dataset = existing(session, Dataset, dataset_id)
+    return audited._replace(dataset=dataset, splits=splits(session, dataset.id))
+
+
 def splits(session: Session, dataset_id: int) -> list[DatasetSplit]:
     """Return a data set's splits in the order of their rows."""
     wanted = select(DatasetSplit).where(DatasetSplit.dataset_id == dataset_id)

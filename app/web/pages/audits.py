@@ -194,10 +194,12 @@ def _cost(
     try:
         parts = service.find_parts(access.session, project_id, _request(choice, encoder))
         work = [WorkRow(**part._asdict()) for part in service.estimate(access.session, parts, encoder, params)]
+        notes = service.class_notes(parts.version, parts.dataset)
+        notes += service.second_notes(access.session, parts, encoder, params or {})
     except FaultlineError as error:
         return [], [], error.message
     retired = retired_note(access.session, parts.version)
-    return work, [*([retired] if retired else []), *service.class_notes(parts.version, parts.dataset)], ""
+    return work, [*([retired] if retired else []), *notes], ""
 
 
 def _models(access: Access, project_id: int | None) -> list[Option]:
