@@ -62,8 +62,8 @@ def classifier_test(
         most: rows of each set to learn from at most; the others get the mean score of the folds' classifiers.
 
     Returns:
-        `ClassifierTest`. Where there are more dimensions than the classifier sees, it gets the pooled rows'
-        principal components, which know nothing of the labels. The interval is Newcombe's for the two shares, given the fitted classifiers.
+        `ClassifierTest`. Where there are more dimensions than the classifier sees, it gets the pooled rows' principal
+        components, which know nothing of the labels. The interval is Newcombe's, given the fitted classifiers.
 
     Raises:
         ValueError: fewer rows than folds, different dimensions, NaN or infinity, or counts below the least.

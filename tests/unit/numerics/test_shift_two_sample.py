@@ -38,6 +38,8 @@ def test_false_alarms_keep_their_level_where_the_binomial_does_not(n, m):
     p = np.array([result.p_value for result in found])
     assert 0.016 <= (p <= 0.05).mean() <= 0.09
     assert np.mean(p <= 0.5) == pytest.approx(0.5, abs=0.1)
+    # the held-out answers spread more than independent ones would
+    assert np.var([result.accuracy for result in found]) > 1.3 * 0.25 / (n + m)
 
 
 def test_accuracy_is_that_of_held_out_rows():
