@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -18,11 +17,10 @@ from app.audits.attacks.signs import right_otherwise, signs_of
 from app.audits.changed import Kept
 from app.audits.epsilon import radius
 from app.audits.pixels import PixelBatch, PixelNetwork, PixelShard
+from app.audits.texts import lines
 from app.errors import UserError
 from app.numerics.attacks.ensemble import Attack, Verdict, ensemble
 from app.numerics.attacks.region import Ball
-
-_LINE = 400
 
 
 def measure(shard: PixelShard) -> dict[str, NDArray[Any]]:
@@ -135,17 +133,8 @@ class _State:
             "list.row": asked + self.shard.start,
             **found,
             "list.size": self.size,
-            "list.reason": _lines([self.network.reason] * some),
-            "list.other": _lines(list(self.network.others) * some),
+            "list.reason": lines([self.network.reason] * some),
+            "list.other": lines(list(self.network.others) * some),
             "list.tried": self.tried[: len(self.tried) * some],
             **self.kept.arrays(),
         }
-
-
-def _lines(texts: Sequence[str]) -> NDArray[np.uint8]:
-    """Texts in UTF-8, uint8 [n, 400]."""
-    lines = np.zeros((len(texts), _LINE), np.uint8)
-    for line, text in zip(lines, texts, strict=True):
-        data = np.frombuffer(text.encode()[:_LINE], np.uint8)
-        line[: len(data)] = data
-    return lines

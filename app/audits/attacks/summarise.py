@@ -11,9 +11,10 @@ from app.audits.attacks.figures import group_row
 from app.audits.attacks.kept import kept_pictures
 from app.audits.attacks.schema import ARRAYS, NAMES, AttacksSummary, GroupRow, Level
 from app.audits.attacks.trust import normalisation, trust
-from app.audits.base import Inputs, Result
+from app.audits.base import Inputs, Result, ScoreColumn
 from app.audits.drawn import share
 from app.audits.epsilon import radius
+from app.audits.texts import texts
 
 SHOWN = 12
 """Classes that the summary lists."""
@@ -37,8 +38,17 @@ def summarise(inputs: Inputs) -> Result:
     labels = every[positions].astype(np.int32)
     details = {"positions": positions.astype(np.int64), "labels": labels, **found}
     return Result(
-        _summary(inputs, found, labels).model_dump(), details=details | kept_pictures(inputs, positions, found)
+        _summary(inputs, found, labels).model_dump(),
+        scores=[_score(len(every), positions, found["outcome"])],
+        details=details | kept_pictures(inputs, positions, found),
     )
+
+
+def _score(rows: int, positions: NDArray[np.int64], outcome: NDArray[np.int8]) -> ScoreColumn:
+    shares = np.full(rows, np.nan, np.float32)
+    shares[positions] = outcome.mean(axis=1)
+    about = "Share of the unchanged image and of each ε at which the prediction stays right; null: not attacked."
+    return ScoreColumn("attacks_withstood", shares, about)
 
 
 def _summary(inputs: Inputs, found: dict[str, NDArray[Any]], labels: NDArray[np.int32]) -> AttacksSummary:
@@ -70,20 +80,16 @@ def _summary(inputs: Inputs, found: dict[str, NDArray[Any]], labels: NDArray[np.
 
 def no_gradients(inputs: Inputs) -> str:
     """Why only the attack without gradients ran; empty where all did."""
-    return next(iter(_texts(inputs.audited.model["attack.list.reason"])), "")
+    return next(iter(texts(inputs.audited.model["attack.list.reason"])), "")
 
 
 def otherwise(inputs: Inputs) -> dict[str, int]:
     """How many clean images are right under each other normalisation."""
-    names, tried = _texts(inputs.audited.model["attack.list.other"]), inputs.audited.model["attack.list.tried"]
+    names, tried = texts(inputs.audited.model["attack.list.other"]), inputs.audited.model["attack.list.tried"]
     found: dict[str, int] = {}
     for name, right in zip(names, tried.tolist(), strict=True):
         found[name] = found.get(name, 0) + right
     return found
-
-
-def _texts(lines: NDArray[np.uint8]) -> list[str]:
-    return [bytes(np.asarray(line)).rstrip(b"\0").decode(errors="ignore") for line in lines]
 
 
 def _first(by: NDArray[np.int8]) -> dict[str, int]:
