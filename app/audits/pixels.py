@@ -45,6 +45,10 @@ class PixelNetwork:
     """Whether the model is declared to give probabilities; `forward` returns their logarithms."""
     others: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     """The same network under other normalisations, by what they are in words."""
+    mean: tuple[float, ...] = ()
+    """The pixel that normalisation turns into zeros, a number a channel in [0, 1]; empty where nobody said."""
+    module: Callable[[], tuple[Any, Callable[[Any], Any]]] | None = None
+    """Builds the checkpoint as its `nn.Module`, and what makes its inputs of pixels; none where the format hides it."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Certified defences against patches: smoothing over kept bands, and covering masks."""
