@@ -31,7 +31,10 @@ def wilson_interval(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927, eq. (7).
     """
     k, size = _counts(successes, n)
-    z = _two_sided_z(level)
+    return _wilson(k, size, _two_sided_z(level))
+
+
+def _wilson(k: Floats | np.float64, size: Floats | np.float64, z: float) -> Interval:
     safe = np.maximum(size, 1.0)
     share = k / safe
     centre = (share + z**2 / (2 * safe)) / (1 + z**2 / safe)
@@ -39,6 +42,31 @@ def wilson_interval(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> 
     low = np.where(k == 0, 0.0, centre - half)
     high = np.where(k == size, 1.0, centre + half)
     return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
+
+
+def mean_interval(values: ArrayLike, most: float = 1.0, level: float = 0.95) -> tuple[float, float]:
+    """Interval of the mean of numbers from 0 to `most`, by Student's t.
+
+    Where all values are equal, or there is one, their spread says nothing; then Wilson's interval of a share that is
+    as large, times `most`, which is too wide rather than too narrow.
+
+    Args:
+        values: float array [n] in [0, most].
+        level: two-sided coverage in (0, 1).
+
+    Returns:
+        `(low, high)` within [0, most]; of no values, all of it.
+
+    Source: Student, "The probable error of a mean", Biometrika 1908.
+    """
+    found = np.asarray(values, np.float64)
+    n, mean = len(found), float(found.mean()) if len(found) else 0.0
+    deviation = float(found.std(ddof=1)) if n > 1 else 0.0
+    if deviation == 0.0:
+        low, high = _wilson(np.float64(n * mean / most), np.float64(n), _two_sided_z(level))
+        return float(low) * most, float(high) * most
+    half = float(special.stdtrit(n - 1, 1 - _tail(level))) * deviation / n**0.5
+    return max(mean - half, 0.0), min(mean + half, most)
 
 
 def newcombe_difference_interval(

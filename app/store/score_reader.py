@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Collection, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from app.store.score_rows import ScoreRows, pack
 
 SORTABLE = ("row", "decision", "confidence", "p_true", "label", "prediction")
 TALLIED = ("prediction", "label", "role")
+OWN = ("confidence", "p_true", "decision")
+"""Numbers that every table has."""
 BRIEF = "row, role, label, prediction, confidence, p_true, correct, decision"
 
 
@@ -26,15 +29,20 @@ class Order(NamedTuple):
     descending: bool = False
 
     @classmethod
-    def parse(cls, text: str) -> Order:
-        """Read `decision` or `decision DESC`; anything unknown sorts by row."""
+    def parse(cls, text: str, extra: Collection[str] = ()) -> Order:
+        """Read `decision` or `decision DESC`; what is neither sortable nor in `extra` sorts by row."""
         column, _, direction = text.partition(" ")
-        return cls(column, direction.upper() == "DESC") if column in SORTABLE else cls()
+        return cls(column, direction.upper() == "DESC") if column in SORTABLE or column in extra else cls()
 
     @property
     def sql(self) -> str:
         """The ORDER BY list."""
-        return f"{self.column} {'DESC' if self.descending else 'ASC'} NULLS LAST, row"
+        return f"{self.name} {'DESC' if self.descending else 'ASC'} NULLS LAST, row"
+
+    @property
+    def name(self) -> str:
+        """The column as SQL writes it."""
+        return '"' + self.column.replace('"', '""') + '"'
 
 
 class ScoreReader:
@@ -43,6 +51,12 @@ class ScoreReader:
     def __init__(self, path: Path, records: ScoreRows | None = None) -> None:
         """Read the Parquet file `path`; single rows come from `records` where they are given."""
         self._path, self._records = path, records
+
+    @cached_property
+    def extra(self) -> tuple[str, ...]:
+        """Numbers that audit kinds gave each example, such as `corruption_share`; rows can be sorted by them."""
+        fields = pq.read_schema(self._path)
+        return tuple(f.name for f in fields if pa.types.is_floating(f.type) and f.name not in OWN)
 
     def rows(
         self,
@@ -58,7 +72,7 @@ class ScoreReader:
 
         Only `wide` rows have `example_id`, `split` and `slices`: reading those of rows far apart takes long.
         """
-        page = f"ORDER BY {Order.parse(order).sql} LIMIT {int(limit)} OFFSET {int(offset)}"
+        page = f"ORDER BY {Order.parse(order, self.extra).sql} LIMIT {int(limit)} OFFSET {int(offset)}"
         if self._records and not wide:
             found = [int(row) for (row,) in self._select("row", where, params, page).fetchall()]
             by_row = self._records.by_rows(found)
@@ -124,7 +138,8 @@ class ScoreReader:
         self, row: int, where: str = "", params: Sequence[Any] = (), *, order: str = "row"
     ) -> tuple[int | None, int | None]:
         """Return the rows before and after `row` in a filtered, sorted list; none at its ends."""
-        by, here = Order.parse(order), self.by_rows([row]).get(row)
+        by = Order.parse(order, self.extra)
+        here = self.one(row) if by.column in self.extra else self.by_rows([row]).get(row)
         if here is None:
             return None, None
         return self._next(by, here, where, params, back=True), self._next(by, here, where, params)
@@ -135,10 +150,10 @@ class ScoreReader:
         beyond = ">" if by.descending == back else "<"
         side, turn = ("<", "DESC") if back else (">", "ASC")
         direction = "DESC" if by.descending != back else "ASC"
-        condition = f"({by.column} {beyond} ? OR ({by.column} = ? AND row {side} ?))"
+        condition = f"({by.name} {beyond} ? OR ({by.name} = ? AND row {side} ?))"
         condition = f"({where}) AND {condition}" if where else condition
         value = here[by.column]
-        page = f"ORDER BY {by.column} {direction}, row {turn} LIMIT 1"
+        page = f"ORDER BY {by.name} {direction}, row {turn} LIMIT 1"
         found = self._select("row", condition, [*params, value, value, here["row"]], page).fetchone()
         return None if found is None else int(found[0])
 

@@ -19,6 +19,7 @@ class Form(BaseModel):
     values: dict[str, list[str]] = Field(default_factory=dict, description="What was typed, by field.")
     errors: dict[str, str] = Field(default_factory=dict, description="What is wrong, by field.")
     message: str = Field("", description="What is wrong with the form as a whole.")
+    begun: bool = Field(False, description="Values were put in by an address, not typed: other fields keep defaults.")
     files: dict[str, list[tuple[str, str]]] = Field(
         default_factory=dict, description="Uploads that arrived already, by field: token and file name."
     )
@@ -51,7 +52,8 @@ class Form(BaseModel):
 
     def checked(self, name: str, value: str, default: bool = False) -> bool:
         """Whether a box is ticked; the default holds only while nothing was sent."""
-        return value in self.values.get(name, []) if self.values else default
+        unsent = not self.values or (self.begun and name not in self.values)
+        return default if unsent else value in self.values.get(name, [])
 
     def error(self, name: str) -> str:
         """Return what is wrong with a field."""

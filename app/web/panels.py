@@ -9,8 +9,9 @@ from pydantic import BaseModel, Field, SerializeAsAny
 from app import audits
 from app.audits.base import Panel, RunReader, Subject
 from app.web.card import answering, ask_box, card
+from app.web.robustness import scorecard
 
-CARD_ORDER, ASK_ORDER = 0, 40
+CARD_ORDER, ASK_ORDER, STRESS_ORDER = 0, 40, 60
 
 
 class ShownPanel(BaseModel):
@@ -43,4 +44,7 @@ def _of_every_run(reader: Any) -> list[Panel]:
     panels = [Panel("card", "Accuracy and calibration", "results/card.html", found, CARD_ORDER)] if found else []
     if answering(reader, "hypothesis"):
         panels.append(Panel("ask", "Ask a question", "results/ask_box.html", ask_box(reader), ASK_ORDER))
+    stress = scorecard(reader, reader.run.kinds, f"/runs/{reader.run_id}/robustness")
+    if stress:
+        panels.append(Panel("robustness", "Robustness", "results/scorecard.html", stress, STRESS_ORDER))
     return panels

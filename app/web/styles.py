@@ -12,7 +12,7 @@ BLOCKS = (
     "layout", "head", "tabs", "buttons", "badges", "tables", "numbers", "cards", "thumbs", "notices", "forms",
     "filters", "progress", "menus", "lines",
 )  # fmt: skip
-RESULTS = ("panels", "triage", "picture", "charts", "questions", "influence", "corruptions", "attacks")
+RESULTS = ("panels", "triage", "picture", "charts", "questions", "influence", "corruptions", "attacks", "robustness")
 ORDER = (
     "tokens", "elements", "frame", *(f"blocks/{name}" for name in BLOCKS), *(f"results/{name}" for name in RESULTS),
     "report", "entry", "print",

@@ -36,6 +36,11 @@ class Results:
         """Path of the run's page."""
         return f"/runs/{self.built.run_id}"
 
+    @property
+    def robustness(self) -> str:
+        """Path of the page of the run's stress tests."""
+        return f"{self.run}/robustness"
+
     def slice(self, key: str = "direction-cat-0") -> str:
         """Path of a slice's page."""
         return f"{self.run}/slices/{self.built.finding_ids[key]}"

@@ -28,13 +28,13 @@ def panel(results: Results, path: str, key: str = "attacks") -> dict[str, Any]:
 def test_the_run_shows_shares_with_intervals_and_what_broke_them(results: Results) -> None:
     details = add_attacks(results)
     outcome, by = details["outcome"], details["by"]
-    context = panel(results, results.run)
+    context = panel(results, results.robustness)
     for column, level in enumerate(context["levels"], 1):
         assert level["robust"]["value"] == pytest.approx(outcome[:, column].mean())
         assert level["robust"]["low"] < level["robust"]["value"] < level["robust"]["high"]
         assert level["robust"]["n"] == len(outcome)
         assert level["broken"] == [int((by[:, column - 1] == place).sum()) for place in range(len(NAMES))]
-    html = results.signed("viewer").get(results.run).text
+    html = results.signed("viewer").get(results.robustness).text
     assert "Right under attack, L∞ ε = 8/255" in html
     assert "it is AutoAttack’s standard ensemble" in html
     assert "not proven to be robust" in html
@@ -43,10 +43,10 @@ def test_the_run_shows_shares_with_intervals_and_what_broke_them(results: Result
 
 def test_signs_of_masking_stand_beside_the_share_in_words(results: Results) -> None:
     add_attacks(results)
-    context = panel(results, results.run)
+    context = panel(results, results.robustness)
     assert context["doubts"] == 1
     assert context["signs"][0]["title"] == "Guessing beats gradients"
-    html = results.signed().get(results.run).text
+    html = results.signed().get(results.robustness).text
     assert "One sign speaks against these shares" in html
     assert "the gradients are masked" in html
 
@@ -56,7 +56,7 @@ def test_the_worst_images_are_shown_as_original_change_and_result(results: Resul
     worst = details["positions"][worst_places(details["outcome"], details["margin"])]
     kept = {int(position) for position, _ in details["pictures.of"]}
     expected = [int(position) for position in worst if int(position) in kept]
-    shown = panel(results, results.run)["triples"]
+    shown = panel(results, results.robustness)["triples"]
     assert [int(one["href"].rpartition("/")[2]) - TRAIN_ROWS for one in shown] == expected
     first, change, last = shown[0]["pictures"]
     assert change["text"] == "change, amplified ×15.9"
@@ -64,7 +64,7 @@ def test_the_worst_images_are_shown_as_original_change_and_result(results: Resul
     label = int(details["labels"][place])
     assert (first["text"], first["wrong"]) == (CLASSES[label], False)
     assert (last["text"], last["wrong"]) == (CLASSES[(label + 1) % len(CLASSES)], True)
-    html = results.signed().get(results.run).text
+    html = results.signed().get(results.robustness).text
     sources = re.findall(rf'src="({results.run}/kept/attacks/summarise/\d+)"', html)
     assert len(sources) == 3 * len(expected)
     assert results.signed().get(sources[0]).headers["content-type"] == "image/webp"
@@ -92,7 +92,7 @@ def test_classes_and_slices_have_their_own_shares(results: Results) -> None:
     context = panel(results, f"{results.run}/classes/1")
     members = details["outcome"][details["labels"] == 1]
     assert [level["robust"]["value"] for level in context["levels"]] == pytest.approx(members[:, 1:].mean(axis=0))
-    slices = panel(results, results.run)["slices"]
+    slices = panel(results, results.robustness)["slices"]
     assert slices
     values = [line["robust"]["value"] for line in slices]
     assert values == sorted(values)
@@ -102,10 +102,10 @@ def test_classes_and_slices_have_their_own_shares(results: Results) -> None:
 
 def test_without_gradients_the_page_says_that_square_ran_alone(results: Results) -> None:
     add_attacks(results, "A torchscript model gives no gradients; upload it as safetensors.")
-    html = results.signed().get(results.run).text
+    html = results.signed().get(results.robustness).text
     assert "Only Square ran, with 5,000 queries an image" in html
     assert "upload it as safetensors" in html
-    assert panel(results, results.run)["attacks"] == ["Square"]
+    assert panel(results, results.robustness)["attacks"] == ["Square"]
 
 
 def test_what_could_not_be_attacked_says_why(results: Results) -> None:
@@ -113,7 +113,7 @@ def test_what_could_not_be_attacked_says_why(results: Results) -> None:
     with transaction() as session:
         run = session.get_one(AuditRun, results.built.run_id)
         run.summary = {**run.summary, "attacks": AttacksSummary(unavailable="There is no network.").model_dump()}
-    assert "There is no network." in results.signed().get(results.run).text
+    assert "There is no network." in results.signed().get(results.robustness).text
 
 
 def test_a_report_holds_the_shares(results: Results) -> None:

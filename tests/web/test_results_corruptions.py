@@ -23,11 +23,11 @@ def panel(results: Results, path: str) -> dict:
 
 def test_the_heat_map_leads_to_every_cell(results: Results) -> None:
     outcome = add_corruptions(results)["outcome"]
-    page = results.signed().get(results.run).text
+    page = results.signed().get(results.robustness).text
     links = re.findall(rf'href="({results.run}/cells/corruptions/[a-z_]+-\d)"', page)
     assert len(links) == CELLS
     assert all(results.signed().get(link).status_code == 200 for link in links)
-    context = panel(results, results.run)
+    context = panel(results, results.robustness)
     cells = [cell for row in context["heat"]["rows"] for cell in row["cells"]]
     assert [cell["accuracy"]["value"] for cell in cells] == pytest.approx(outcome[:, 1:].mean(axis=0))
     assert all(f"n {len(outcome):,}" in cell["told"] for cell in cells)
@@ -41,7 +41,7 @@ def test_the_heat_map_leads_to_every_cell(results: Results) -> None:
 
 def test_classes_and_slices_that_lose_most_are_named(results: Results) -> None:
     found = add_corruptions(results)
-    context = panel(results, results.run)
+    context = panel(results, results.robustness)
     assert {line["name"] for line in context["classes"]} <= set(CLASSES)
     assert context["classes"]
     assert context["slices"]
@@ -125,7 +125,7 @@ def test_an_image_tells_what_became_of_it(results: Results) -> None:
 
 def test_one_image_is_shown_in_every_cell(results: Results) -> None:
     add_corruptions(results)
-    rows = panel(results, results.run)["gallery"]
+    rows = panel(results, results.robustness)["gallery"]
     assert [len(row["pictures"]) for row in rows] == [4, 4, 4]
     assert {row["pictures"][0]["text"] for row in rows} == {"clean"}
 

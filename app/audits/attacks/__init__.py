@@ -1,6 +1,7 @@
 """Attacks: how little an image must change for the model to be wrong, and how far that figure can be trusted."""
 
 from app.audits.attacks.budgets import passes
+from app.audits.attacks.headlines import group_columns, headlines
 from app.audits.attacks.page import panels
 from app.audits.attacks.schema import AttacksSummary, Params
 from app.audits.base import AuditKind, ModelStageSpec, StageSpec
@@ -28,10 +29,12 @@ AUDIT = AuditKind(
             slow=True,
         ),
     ),
-    stages=(StageSpec("summarise", "Sum up attacks", 1, "app.audits.attacks.summarise:summarise"),),
+    stages=(StageSpec("summarise", "Sum up attacks", 2, "app.audits.attacks.summarise:summarise"),),
     by_default=False,
     reads_sentences=False,
     panels=panels,
+    headlines=headlines,
+    group_columns=group_columns,
     needs_embeddings=False,
     needs_predictions=True,
     passes=passes,

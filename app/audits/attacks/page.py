@@ -49,7 +49,7 @@ def panels(subject: Subject, reader: RunReader) -> list[Panel]:
     if not raw:
         return []
     summary = AttacksSummary.model_validate(raw)
-    if subject.type in {"run", "report"}:
+    if subject.type in {"robustness", "report"}:
         return [] if subject.type == "report" and summary.unavailable else [_run_panel(subject, summary, reader)]
     if summary.unavailable:
         return []
@@ -58,7 +58,7 @@ def panels(subject: Subject, reader: RunReader) -> list[Panel]:
 
 
 def _run_panel(subject: Subject, summary: AttacksSummary, reader: RunReader) -> Panel:
-    live = subject.type == "run" and not summary.unavailable
+    live = subject.type == "robustness" and not summary.unavailable
     found = slices(reader) if live else []
     attacks = _ran(summary)
     context = RunAttacks(

@@ -1,6 +1,7 @@
 """Corruptions: how accuracy falls under noise, blur, weather and digital processing, and on which images."""
 
 from app.audits.base import AuditKind, ModelStageSpec, StageSpec
+from app.audits.corruptions.headlines import group_columns, headlines
 from app.audits.corruptions.page import panels
 from app.audits.corruptions.schema import CorruptionsSummary, Params, passes
 from app.audits.pixels import ALL_FORMATS
@@ -29,6 +30,8 @@ AUDIT = AuditKind(
     by_default=False,
     reads_sentences=False,
     panels=panels,
+    headlines=headlines,
+    group_columns=group_columns,
     needs_embeddings=False,
     needs_predictions=True,
     passes=passes,

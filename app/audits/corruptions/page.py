@@ -48,7 +48,7 @@ def panels(subject: Subject, reader: RunReader) -> list[Panel]:
     if not raw:
         return []
     summary = CorruptionsSummary.model_validate(raw)
-    if subject.type in {"run", "report"}:
+    if subject.type in {"robustness", "report"}:
         return [] if subject.type == "report" and summary.unavailable else [_run_panel(subject, summary, reader)]
     if summary.unavailable:
         return []
@@ -57,7 +57,7 @@ def panels(subject: Subject, reader: RunReader) -> list[Panel]:
 
 
 def _run_panel(subject: Subject, summary: CorruptionsSummary, reader: RunReader) -> Panel:
-    live = subject.type == "run" and not summary.unavailable
+    live = subject.type == "robustness" and not summary.unavailable
     context = RunCorruptions(
         unavailable=summary.unavailable,
         sentences=[] if summary.unavailable else sentences(summary),

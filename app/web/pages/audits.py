@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, Field
 
@@ -86,6 +86,7 @@ def new_audit(
     train: str = "",
     model_version: str = "",
     encoder: str = "",
+    kinds: Annotated[list[str] | None, Query(description="Audit kinds that come ticked; none: the cheap ones.")] = None,
 ) -> NewAuditPage:
     """The form of a new audit; `model_version`, `data`, `train` and `encoder` make a choice to be costed."""
     if model is not None:
@@ -94,7 +95,8 @@ def new_audit(
     if dataset is not None:
         project = access.dataset(dataset, "analyst").project_id
         data = data or f"{dataset}/"
-    form = Form(values={"encoder": [encoder]} if encoder else {})
+    given = {"encoder": [encoder] if encoder else [], "kinds": kinds or []}
+    form = Form(values={name: values for name, values in given.items() if values}, begun=True)
     return _new(access, project, form, (model_version, data, train))
 
 

@@ -111,12 +111,17 @@ def grid(reader: LiveReader, chosen: ImageFilter, path: str, fixed: tuple[str, .
         first=offset + 1 if rows else 0,
         filter=chosen,
         fixed=list(fixed),
-        sorts=[Choice(value=value, text=text) for value, text in SORTS],
+        sorts=[Choice(value=value, text=text) for value, text in (*SORTS, *_more_sorts(reader))],
         classes=[Choice(value=str(i), text=name) for i, name in enumerate(reader.classes)],
         tags=[Choice(value=tag, text=tag) for tag in marks.names(reader.session, marks.IMAGE, reader.dataset_id)],
         previous=page(chosen.page - 1) if chosen.page > 1 else "",
         next=page(chosen.page + 1) if offset + len(rows) < total else "",
     )
+
+
+def _more_sorts(reader: LiveReader) -> list[tuple[str, str]]:
+    """What kinds measured of each image."""
+    return [(name, f"{name.replace('_', ' ').replace('.', ', ')}, lowest first") for name in reader.score_reader.extra]
 
 
 def _in_slice(reader: LiveReader, finding_id: int) -> tuple[str, list[Any]]:

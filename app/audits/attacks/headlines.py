@@ -1,0 +1,51 @@
+"""What attacks come to, for the report card and the table of classes and slices. Imports no torch."""
+
+from __future__ import annotations
+
+from app.audits.attacks.budgets import EFFORTS
+from app.audits.attacks.schema import AttacksSummary
+from app.audits.attacks.words import NORMS
+from app.audits.base import RunReader
+from app.audits.drawn import group_column
+from app.audits.pieces import GroupColumn, Headline
+
+TITLE = "Adversarial attacks"
+SCORE = "attacks_withstood"
+
+
+def headlines(reader: RunReader) -> list[Headline]:
+    """The share that withstands all attacks at the largest ε."""
+    raw = reader.summary("attacks")
+    if not raw:
+        return []
+    summary = AttacksSummary.model_validate(raw)
+    if summary.unavailable:
+        return [Headline(title=TITLE, text=summary.unavailable)]
+    level = summary.levels[-1]
+    return [
+        Headline(
+            title=TITLE,
+            text=f"stay right under every attack that ran, {NORMS[summary.norm]} ε = {level.text}",
+            estimate=level.robust,
+            leaves_out=_left_out(summary),
+            doubt=next((f"{sign.title}: {sign.text}" for sign in summary.signs if not sign.ok), ""),
+        )
+    ]
+
+
+def group_columns(reader: RunReader) -> list[GroupColumn]:
+    """Classes and slices under attack at the largest ε."""
+    raw = reader.summary("attacks")
+    if not raw or raw.get("unavailable"):
+        return []
+    summary = AttacksSummary.model_validate(raw)
+    title = f"Right under attack, {NORMS[summary.norm]} ε = {summary.levels[-1].text}"
+    values = reader.array("attacks", "summarise", "outcome")[:, -1]
+    return [group_column(reader, "attacks", "summarise", values, key="robust", title=title, score=SCORE)]
+
+
+def _left_out(summary: AttacksSummary) -> str:
+    drawn = summary.of_rows - summary.rows
+    images = [f"{drawn:,} of {summary.of_rows:,} images"] if drawn else []
+    every = "attacks with gradients" if summary.no_gradients else EFFORTS[summary.budget].leaves_out
+    return "; ".join([*images, every])
