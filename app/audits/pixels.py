@@ -13,10 +13,24 @@ from typing import Any
 
 import numpy as np
 
+from app.errors import UserError
+
 LIST = "list."
 PICTURES, ENDS = "pictures.bytes", "pictures.ends"
 ALL_FORMATS = ("safetensors", "export", "torchscript", "onnx")
 """Formats of models that can predict."""
+
+
+class NotProvable(UserError):
+    """Nothing can be proven of the network; the message says which layer stands in the way and which are known.
+
+    No reason to end a run: attacks go on, and the page says this sentence beside them.
+    """
+
+    def __init__(self, message: str, layer: str = "") -> None:
+        super().__init__(message)
+        self.layer = layer
+        """The layer in a word; empty where it is not one layer."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +59,8 @@ class PixelNetwork:
     """Whether the model is declared to give probabilities; `forward` returns their logarithms."""
     others: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     """The same network under other normalisations, by what they are in words."""
-    mean: tuple[float, ...] = ()
-    """The pixel that normalisation turns into zeros, a number a channel in [0, 1]; empty where nobody said."""
-    module: Callable[[], tuple[Any, Callable[[Any], Any]]] | None = None
-    """Builds the checkpoint as its `nn.Module`, and what makes its inputs of pixels; none where the format hides it."""
+    program: Callable[[], Any] | None = None
+    """The network on the same pixels as an `app.numerics.bounds.program.Program`; raises `NotProvable`."""
 
 
 @dataclass(frozen=True)
@@ -71,3 +83,8 @@ class PixelShard:
     """`progress(share_done)`."""
     network: Callable[[], PixelNetwork] | None = None
     """Looks into the last checkpoint, which takes a moment; none where nobody can."""
+    mean: tuple[int, int, int] = (128, 128, 128)
+    """The pixel, red, green, blue, that normalisation turns into zeros."""
+    module: Callable[[], tuple[Any, Callable[[Any], Any]]] | None = None
+    """Builds the last checkpoint as its `nn.Module`, and what makes its inputs of `pictures`; none where the format
+    hides it."""

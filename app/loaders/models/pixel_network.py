@@ -7,15 +7,16 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx
 
-from app.audits.pixels import PixelNetwork
+from app.audits.pixels import NotProvable, PixelNetwork
 from app.loaders.models.alternatives import normalisations
-from app.loaders.models.formats.safetensors import read_network
 from app.loaders.models.model_shard import cached_graphs
 from app.loaders.models.no_gradients import NoGradients
+from app.loaders.models.provable import network_program
 from app.loaders.models.runtime import LoadedModel
 from app.loaders.models.spec import ModelSpec, Preprocessing
+from app.numerics.bounds.program import Program
 
 Network = Callable[[Tensor], Tensor]
 
@@ -32,20 +33,15 @@ def pixel_network(file: Path, spec: ModelSpec, model: LoadedModel) -> PixelNetwo
         channels=steps.channels,
         reason=why,
         probabilities=spec.outputs == "probabilities",
+        program=partial(_program, run, steps, why),
         others={name: _on_pixels(run, other) for name, other in normalisations(steps)},
-        mean=_mean(steps),
-        module=partial(_module, file, spec, model.device) if spec.format == "safetensors" else None,
     )
 
 
-def _mean(steps: Preprocessing) -> tuple[float, ...]:
-    mean = steps.mean[::-1] if steps.colour_order == "BGR" else steps.mean
-    return tuple(min(max(value / steps.scale, 0.0), 1.0) for value in mean)
-
-
-def _module(file: Path, spec: ModelSpec, device: torch.device) -> tuple[nn.Module, Network]:
-    network = read_network(file, spec).requires_grad_(False).to(device)
-    return network, partial(normalised, steps=spec.preprocessing)
+def _program(run: Network, steps: Preprocessing, why: str) -> Program:
+    if not isinstance(run, fx.GraphModule):
+        raise NotProvable(f"Nothing can be proven of this network, whose layers cannot be looked into. {why}")
+    return network_program(run, steps, _on_pixels(run, steps))
 
 
 def _on_pixels(run: Network, steps: Preprocessing) -> Network:

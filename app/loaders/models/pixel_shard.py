@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.audits.pixels import PixelBatch, PixelShard
 from app.loaders.decoding import pace
 from app.loaders.images import MAX_PIXELS
+from app.loaders.models.formats.safetensors import read_network
 from app.loaders.models.model_shard import call_and_save
 from app.loaders.models.packed import PackedImages, prepared_batches
 from app.loaders.models.pixel_network import pixel_network
@@ -91,12 +92,31 @@ def _shard(request: PixelShardRequest, progress: Callable[[dict[str, Any]], None
         seed=request.seed,
         progress=lambda share: progress({"done": int(share * len(images)), "total": len(images)}),
         network=lambda: pixel_network(request.file, request.spec, model),
+        mean=_mean(steps),
+        module=(lambda: _module(request, model.device)) if request.spec.format == "safetensors" else None,
     )
 
 
 def _logits(model: LoadedModel, pictures: Tensor, steps: Preprocessing) -> Tensor:
+    return model.predict(to_input(_channels(pictures, steps), steps))[0]
+
+
+def _mean(steps: Preprocessing) -> tuple[int, int, int]:
+    found = [min(max(round(255 * value / steps.scale), 0), 255) for value in steps.mean]
+    red, green, blue = found if len(found) == 3 else found * 3
+    return (blue, green, red) if steps.colour_order == "BGR" else (red, green, blue)
+
+
+def _module(request: PixelShardRequest, device: torch.device) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    network = read_network(request.file, request.spec).requires_grad_(False).to(device)
+    steps = request.spec.preprocessing
+    return network, lambda pictures: to_input(_channels(pictures, steps), steps)
+
+
+def _channels(pictures: Tensor, steps: Preprocessing) -> Tensor:
+    """Bytes [n, height, width, channels] of pictures."""
     pixels = pictures if steps.channels == 3 else _grey(pictures)
-    return model.predict(to_input(pixels.permute(0, 2, 3, 1).contiguous(), steps))[0]
+    return pixels.permute(0, 2, 3, 1).contiguous()
 
 
 def _grey(pictures: Tensor) -> Tensor:

@@ -53,7 +53,8 @@ def band_logits(module: Any, images: Tensor, bands: Tensor, fill: Tensor, batch_
         columns = tokens[alike].nonzero()[:, 1].view(len(alike), count)
         pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(len(alike))).to(images.device)
         size = batch_size * max(1, tokens.shape[1] // count)
-        parts = [_kept(module, images[i], bands[alike[p]], columns[p], fill) for i, p in map(_split, torch.split(pairs, size))]
+        places = map(_split, torch.split(pairs, size))
+        parts = [_kept(module, images[i], bands[alike[p]], columns[p], fill) for i, p in places]
         logits = torch.cat(parts).view(len(images), len(alike), -1)
         found |= {place: logits[:, i] for i, place in enumerate(alike.tolist())}
     return torch.stack([found[place] for place in range(len(bands))], 1)
