@@ -76,11 +76,11 @@ def _linear(program: Program, step: Step, rows: Tensor, slack: Tensor | None) ->
     if op.offset is not None:
         constant = constant + rows.flatten(2) @ op.offset.broadcast_to(rows.shape[2:]).flatten()
     parts = op.adjoint(rows.flatten(0, 1), [program.shapes[source] for source in step.inputs])
-    return tuple(part.unflatten(0, rows.shape[:2]) for part in parts), constant
+    return tuple(part.view(*rows.shape[:2], *part.shape[1:]) for part in parts), constant
 
 
 def relaxation(low: Tensor, high: Tensor, slopes: Slopes) -> tuple[Tensor, Tensor, Tensor]:
-    """Slope from below, slope from above and its constant with slope · x ≤ ReLU(x) ≤ slope · x + constant on [low, high]."""
+    """Slope from below, slope from above and its constant: lines that keep ReLU between them on [low, high]."""
     is_open = (low < 0) & (high > 0)
     chord = (high / (high - low)).where(is_open, (low >= 0).to(low))
     constant = (-low * chord * _UP * _UP).where(is_open, 0)
@@ -113,4 +113,4 @@ def _max_pool(op: MaxPool, rows: Tensor, low: Tensor, high: Tensor) -> tuple[tup
     passed = flat.where(wins, flat.clamp_min(0))
     back = rows.new_zeros(*rows.shape[:2], shape.numel())
     back.scatter_add_(2, chosen.expand_as(passed), passed)
-    return (back.unflatten(2, shape),), (negative * largest).masked_fill(wins, 0).sum(2)
+    return (back.view(*rows.shape[:2], *shape),), (negative * largest).masked_fill(wins, 0).sum(2)

@@ -46,7 +46,7 @@ class Bounds:
 
 
 def ball(images: Tensor, radius: float, unit: float = FLOAT32) -> Bounds:
-    """Bounds of the pixels [b, …] that are at most `radius` away and in [0, 1], as rounded as an attack may leave them."""
+    """Bounds of the pixels [b, …] that are at most `radius` away, and in [0, 1]; an attack may leave them rounded."""
     pixels = images.double()
     reach = radius + unit
     return Bounds([(pixels - reach).clamp_min(0)], [(pixels + reach).clamp_max(1)], [None])

@@ -72,7 +72,7 @@ def _refine(program: Program, bounds: Bounds, place: int, slopes: Slopes) -> Non
     if slopes == "crown":
         new_low, new_high = torch.maximum(low, new_low), torch.minimum(high, new_high)
     shape = program.shapes[place]
-    bounds.low[place], bounds.high[place] = new_low.unflatten(1, shape), new_high.unflatten(1, shape)
+    bounds.low[place], bounds.high[place] = new_low.view(-1, *shape), new_high.view(-1, *shape)
 
 
 def _chunks(asked: Tensor, width: int) -> Iterator[tuple[slice, Tensor]]:
@@ -88,7 +88,7 @@ def _chunks(asked: Tensor, width: int) -> Iterator[tuple[slice, Tensor]]:
             stop, most = stop + 1, wider
         if most:
             order = asked[start:stop].to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
-            for places in order.split(max(held // (stop - start), 1), dim=1):
+            for places in torch.split(order, max(held // (stop - start), 1), dim=1):
                 yield slice(start, stop), places
         start = stop
 
@@ -102,8 +102,8 @@ def _start(program: Program, bounds: Bounds, place: int, places: Tensor) -> tupl
         rows = step.op.pick(places.flatten(), program.shapes[step.inputs[0]], shape)
     if rows is None or not isinstance(step.op, LinearOp):
         own = functional.one_hot(places, math.prod(shape)).double()
-        return place, own.unflatten(2, shape), none, none
+        return place, own.view(*places.shape, *shape), none, none
     slack, offset = bounds.slack[place], step.op.offset
     constant = none if offset is None else offset.broadcast_to(shape).flatten()[places]
     moved = none if slack is None else slack.flatten(1).gather(1, places)
-    return step.inputs[0], rows.unflatten(0, places.shape), constant, moved
+    return step.inputs[0], rows.view(*places.shape, *rows.shape[1:]), constant, moved

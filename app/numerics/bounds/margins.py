@@ -51,7 +51,7 @@ def margin_bounds(
     size = max(_VALUES // sum(math.prod(shape) for shape in program.shapes), 1)
     parts = [
         _margins(program, ball(part, radius, unit), own, method, unit)
-        for part, own in zip(images.split(size), labels.split(size), strict=True)
+        for part, own in zip(torch.split(images, size), torch.split(labels, size), strict=True)
     ]
     found = torch.cat(parts) if parts else images.new_zeros(0).double()
     return _downwards(found.nan_to_num(-math.inf, math.inf, -math.inf))

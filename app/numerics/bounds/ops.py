@@ -280,7 +280,7 @@ class Conv(LinearOp):
         flat = ((deep * shape[1] + down) * shape[2] + right).where(inside, 0)
         values = self.weight[channel] * inside
         found = values.new_zeros(len(places), shape[0] * shape[1] * shape[2])
-        return found.scatter_add_(1, flat.flatten(1), values.flatten(1)).unflatten(1, shape)
+        return found.scatter_add_(1, flat.flatten(1), values.flatten(1)).view(-1, *shape)
 
     def _reach(self, place: Tensor, axis: int, length: int) -> Tensor:
         steps = torch.arange(length, device=place.device) * self.dilation[axis]

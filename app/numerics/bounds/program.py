@@ -137,7 +137,8 @@ def _folded(steps: list[Step], shapes: list[Shape]) -> tuple[tuple[Step, ...], t
     for step in steps:
         for place in step.inputs:
             used[place] += 1
-    place_of, kept, kept_shapes = {0: 0}, [], [shapes[0]]
+    kept: list[Step] = []
+    place_of, kept_shapes = {0: 0}, [shapes[0]]
     for number, step in enumerate(steps, 1):
         before = kept[place_of[step.inputs[0]] - 1] if kept and place_of[step.inputs[0]] else None
         folded = _fold(before.op, step.op, shapes[number]) if before and used[step.inputs[0]] == 1 else None
