@@ -4,6 +4,7 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from app.numerics.shift.effective import effective_robustness, expected_accuracy, fit_line
+from app.numerics.shift.published import published
 
 ACCURACY = np.linspace(0.6, 0.95, 12)
 
@@ -67,3 +68,16 @@ def test_what_gives_no_line_is_refused(x, y):
 def test_an_accuracy_without_images_is_refused():
     with pytest.raises(ValueError, match="images"):
         effective_robustness((0, 0), (1, 2), (ACCURACY, shifted()), seed=0)
+
+
+@pytest.mark.parametrize(("key", "models", "source"), [("imagenetv2", 50, "github.com"), ("cifar10.1", 7, "Recht")])
+def test_published_lines_are_tight_and_have_their_source(key, models, source):
+    pair = published()[key]
+    assert len(pair.models) == len(set(pair.models)) == models
+    assert source in pair.source
+    line = fit_line(pair.accuracy, pair.shifted_accuracy)
+    assert line.r_squared > 0.97
+    # both papers: gains on the original images are larger ones on the shifted, and every model falls
+    assert np.polyfit(pair.accuracy, pair.shifted_accuracy, 1)[0] > 1
+    assert np.all(pair.shifted_accuracy < pair.accuracy)
+    assert np.abs(expected_accuracy(line, pair.accuracy) - pair.shifted_accuracy).max() < 0.03
