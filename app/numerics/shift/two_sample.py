@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import stats
 
 from app.numerics.intervals import newcombe_difference_interval
 from app.numerics.pca import principal_components, project
@@ -42,6 +43,8 @@ class ClassifierTest(NamedTuple):
     """Of every row of the first set: its held-out log-odds of belonging to the second, less those of a guess."""
     y_scores: Floats
     """Of every row of the second set: the largest are the most typical of it."""
+    auc: float
+    """Probability that a row of the second set scores above one of the first; what the p-value is of."""
 
 
 def classifier_test(
@@ -51,7 +54,8 @@ def classifier_test(
 
     Held-out answers of one cross-validation depend on each other, so that a binomial test of them rejects too often.
     The p-value is therefore that of a permutation test: the folds are dealt without a look at the labels, and every
-    permuted labelling is fitted and judged on the same folds, all of them at once as columns of one fit.
+    permuted labelling is fitted and judged on the same folds, all of them at once as columns of one fit. What is
+    compared is the area under the curve of held-out scores: accuracy takes so few values that ties would cost power.
 
     Args:
         x: float [n, d], n >= folds.
@@ -82,12 +86,12 @@ def classifier_test(
     scores, observed = _held_out(features, fold, chosen, labels, folds)
     counts = [(scores[labels[:, 0] == side] > 0).sum(axis=0)[0] for side in (0, 1)]
     n, m = (int((labels[:, 0] == side).sum()) for side in (0, 1))
-    accuracy = _balanced(scores, labels)
+    areas, accuracy = _areas(scores, labels), float(_balanced(scores[:, :1], labels[:, :1])[0])
     low, high = newcombe_difference_interval(counts[1], m, counts[0], n)
-    larger = int((accuracy[1:] >= accuracy[0] - 1e-9).sum())
+    larger = int((areas[1:] >= areas[0] - 1e-9).sum())
     return ClassifierTest(
-        float(accuracy[0]), (1 + float(low)) / 2, (1 + float(high)) / 2, (1 + larger) / (1 + permutations), n, m,
-        permutations, folds, observed[: len(x)], observed[len(x) :],
+        accuracy, (1 + float(low)) / 2, (1 + float(high)) / 2, (1 + larger) / (1 + permutations), n, m,
+        permutations, folds, observed[: len(x)], observed[len(x) :], float(areas[0]),
     )  # fmt: skip
 
 
@@ -136,6 +140,14 @@ def _held_out(features: Floats, fold: Ints, chosen: Ints, labels: Ints, folds: i
         observed[fold == -1] += (features[fold == -1] @ weights[:, 0] - guess[0]) / folds
     observed[chosen] = scores[:, 0]
     return scores, observed
+
+
+def _areas(scores: Floats, labels: Ints) -> Floats:
+    """Area under the curve of every column, ties counting half (Mann and Whitney 1947)."""
+    n = labels.sum(axis=0)
+    ranks = (stats.rankdata(scores, axis=0) * labels).sum(axis=0)
+    found: Floats = (ranks - n * (n + 1) / 2) / (n * (len(labels) - n))
+    return found
 
 
 def _balanced(scores: Floats, labels: Ints) -> Floats:

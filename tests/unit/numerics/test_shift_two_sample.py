@@ -62,6 +62,12 @@ def test_scores_rank_what_is_typical_of_the_second_set():
     found = classifier_test(x, y, seed=0, permutations=5)
     assert np.corrcoef(found.y_scores, y[:, 0])[0, 1] > 0.9
     assert found.x_scores.mean() < 0 < found.y_scores.mean()
+    assert found.auc == pytest.approx(np.mean(found.y_scores[:, None] > found.x_scores[None]))
+
+
+def test_rows_that_are_all_alike_cannot_be_told_apart():
+    found = classifier_test(np.ones((20, 3), np.float32), np.ones((30, 3), np.float32), seed=0, permutations=30)
+    assert found.p_value > 0.1
 
 
 def test_rows_that_were_not_drawn_are_scored_too():
