@@ -266,7 +266,8 @@ class Conv(LinearOp):
 
     def adjoint(self, rows: Tensor, shapes: Sequence[Shape]) -> tuple[Tensor, ...]:
         """The transposed convolution."""
-        return (conv2d_input((len(rows), *shapes[0]), self.weight, rows, *self._how),)
+        found: Tensor = conv2d_input((len(rows), *shapes[0]), self.weight, rows, *self._how)  # type: ignore[no-untyped-call]
+        return (found,)
 
     def pick(self, places: Tensor, shape: Shape, out: Shape) -> Tensor:
         """Kernels, each where its output looks."""
