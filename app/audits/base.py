@@ -272,7 +272,7 @@ class RunReader(Protocol):
         """Return the path of a subject's page; empty where there is none, as in a report."""
 
     def others(self, dataset_id: int, split: str) -> Sequence[OtherRun]:
-        """Return the finished runs of the project on a split, newest first, this one left out; none in a report."""
+        """Return the finished runs of the project's other model versions on a split, newest first; none in a report."""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class Headline(BaseModel):
 
 
 class OtherRun(NamedTuple):
-    """Another finished run of the project."""
+    """A finished run of another model version of the project."""
 
     run_id: int
     version_id: int

@@ -118,12 +118,12 @@ class LiveReader:
         return thumbnail_path(self.dataset_id if dataset_id is None else dataset_id, row)
 
     def others(self, dataset_id: int, split: str) -> list[OtherRun]:
-        """Return the finished runs of the project on a split, newest first, this one left out."""
+        """Return the finished runs of the project's other model versions on a split, newest first."""
         found = runs.finished_on(self.session, self.run.project_id, dataset_id, split)
         return [
             OtherRun(one.run.id, one.version.id, f"{one.model.name} v{one.version.number}", one.run.summary)
             for one in found
-            if one.run.id != self.run_id
+            if one.version.id != self.run.model_version_id
         ]
 
     def kept_picture(self, kind: str, stage: str, number: int) -> str:

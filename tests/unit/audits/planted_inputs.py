@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from app.audits.base import Inputs, Result, Split
+from app.audits.base import Inputs, Result, Second, Split
 from app.audits.slices.schema import Params
 from workers.stages import results
 
@@ -63,6 +63,13 @@ def clustered_inputs(params: Params, rows: int = 400, modes: int = 10) -> Inputs
     centres = generator.normal(size=(len(CLASSES), modes, DIMENSION))
     embeddings = centres[labels, np.arange(len(labels)) % modes] + generator.normal(size=(len(labels), DIMENSION)) / 3
     return as_inputs(embeddings, labels, generator.random(len(labels)) < 0.1, generator, params)
+
+
+def with_second(inputs: Inputs) -> Inputs:
+    """The same inputs with a second data set of the same kind."""
+    other = planted_inputs(seed=1, rows=120).audited
+    second = Second(**{field.name: getattr(other, field.name) for field in fields(Split)}, dataset_id=2, dataset="b")
+    return replace(inputs, second=second)
 
 
 def as_inputs(

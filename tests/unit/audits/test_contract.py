@@ -17,7 +17,7 @@ import pytest
 from app.audits import kinds
 from app.audits.base import AuditKind, Result, StageSpec
 
-from .planted_inputs import after, planted_inputs
+from .planted_inputs import after, planted_inputs, with_second
 
 ALL = sorted(kinds().values(), key=lambda kind: kind.name)
 every_kind = pytest.mark.parametrize("kind", ALL, ids=[kind.name for kind in ALL])
@@ -72,6 +72,7 @@ def test_params_and_payloads_have_a_json_schema_and_defaults(kind: AuditKind) ->
 def test_the_example_runs_and_its_summary_is_as_declared(kind: AuditKind, tmp_path: Path) -> None:
     params = kind.params.model_validate(json.loads((folder_of(kind) / "example.json").read_text()))
     inputs = replace(planted_inputs(rows=160), params=params)
+    inputs = with_second(inputs) if kind.second_set else inputs
     summary: dict[str, Any] = {}
     for stage in computed(kind):
         needed = {name: tmp_path / name for name in stage.needs if (tmp_path / name).exists()}
@@ -82,6 +83,14 @@ def test_the_example_runs_and_its_summary_is_as_declared(kind: AuditKind, tmp_pa
         summary |= result.summary
     kind.summary.model_validate(summary)
     json.dumps(summary, allow_nan=False)
+
+
+@every_kind
+def test_a_second_data_set_is_named_by_a_parameter_that_is_chosen_from_splits(kind: AuditKind) -> None:
+    if kind.second_set:
+        extra = kind.params.model_fields[kind.second_set].json_schema_extra
+        assert isinstance(extra, dict)
+        assert extra["choice"] == "split"
 
 
 @every_kind

@@ -1,0 +1,216 @@
+"""Parameters and results of the kind `shift`. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, Field, field_validator
+
+from app.audits.pieces import Estimate
+from app.audits.splits import CHOICE, named_split
+
+Budget = Literal["quick", "standard", "thorough"]
+Verdict = Literal["none", "label", "covariate", "both"]
+LEVEL = 0.05
+"""Of every family of tests, after its correction."""
+
+
+class Effort(NamedTuple):
+    """What a budget buys."""
+
+    rows: int
+    """Images of each set that the two-sample tests compare."""
+    of_class: int
+    """Images of a class and set that are compared."""
+    classes: int
+    """Classes whose images are compared, those with most images first."""
+    resamples: int
+    """Of bootstrap intervals."""
+    relabellings: int
+    """Of the classifier two-sample test; MMD has 1,000 in every budget."""
+
+
+EFFORTS: Mapping[Budget, Effort] = {
+    "quick": Effort(300, 60, 20, 300, 100),
+    "standard": Effort(1000, 150, 100, 1000, 200),
+    "thorough": Effort(2000, 300, 1000, 2000, 500),
+}
+
+
+class Params(BaseModel):
+    """What a person can set."""
+
+    second: str = Field(
+        "",
+        title="Second data set",
+        description="Images of the same classes from elsewhere, to be compared with the audited ones. It may lack "
+        "labels. As text: <data set id>/<split>.",
+        json_schema_extra=dict(CHOICE),
+    )
+    budget: Budget = Field(
+        "quick",
+        description="All images are predicted. Two-sample tests compare up to 300 (quick), 1,000 (standard) or 2,000 "
+        "(thorough) images of each set, 60, 150 or 300 of each of the 20, 100 or 1,000 largest classes; intervals "
+        "rest on 300, 1,000 or 2,000 resamples.",
+    )
+
+    @field_validator("second")
+    @classmethod
+    def _is_split(cls, given: str) -> str:
+        if given and named_split(given) is None:
+            raise ValueError("Name the second data set as <data set id>/<split>, such as 7/val")
+        return given
+
+
+class SetName(BaseModel):
+    """One of the two sets."""
+
+    dataset_id: int = 0
+    name: str = Field(description="Data set and split.")
+    split: str = ""
+    rows: int = Field(description="Images that the model judged.")
+    left_out: int = Field(0, description="Images without an output of the model: not readable, or not in the table.")
+    labelled: int
+
+
+class Changed(BaseModel):
+    """A share in both sets: second less first, by how much and how surely."""
+
+    first: Estimate
+    second: Estimate
+    difference: Estimate
+    p_value: float | None = Field(None, description="Fisher's exact test; none where one of the sets has no rows.")
+    q_value: float | None = Field(None, description="Adjusted over its table (Benjamini, Hochberg).")
+
+    @property
+    def moved(self) -> bool:
+        """Whether the share moved by more than chance, its table's other rows considered."""
+        return self.q_value is not None and self.q_value <= LEVEL
+
+
+class GroupShift(BaseModel):
+    """A class, a slice or a value of a column: how frequent it is, and how often the model is right there."""
+
+    key: str = Field(description="How the address of its page ends.")
+    name: str
+    class_index: int | None = None
+    prevalence: Changed
+    accuracy: Changed | None = Field(description="None where the second set has no labels.")
+    agreement: float | None = Field(None, description="Of a slice: how much the rule and the slice itself overlap.")
+
+
+class Parts(BaseModel):
+    """What the change of accuracy is made of."""
+
+    label: Estimate
+    within: Estimate
+    left_out: int = Field(description="Images of the second set whose class the audited one lacks.")
+
+
+class ClassShare(BaseModel):
+    """How frequent a class is in the second set, from predictions alone."""
+
+    name: str
+    class_index: int
+    first: float
+    second: Estimate
+
+
+class Shares(BaseModel):
+    """Black-box shift estimation."""
+
+    p_value: float
+    near_singular: bool
+    classes: list[ClassShare] = Field(description="Those that changed most.")
+
+
+class Tested(BaseModel):
+    """How an estimate without labels does on parts of the audited set whose truth is known."""
+
+    name: str
+    parts: int
+    error: float = Field(description="Mean of |estimated − actual| accuracy.")
+    worst: float
+    by_chance: float = Field(description="What the mean would be if only the drawing of the parts' rows differed.")
+    plain: float = Field(description="What it would be if every part had the other rows' accuracy.")
+
+
+class Unlabelled(BaseModel):
+    """Accuracy on the second set, estimated without its labels."""
+
+    estimate: Estimate = Field(description="Average thresholded confidence.")
+    by_confidence: Estimate = Field(description="Audited accuracy less the fall of mean confidence.")
+    error: float | None = Field(None, description="Estimated less actual accuracy, where the labels are known.")
+    tests: list[Tested]
+
+
+class AccuracyPart(BaseModel):
+    """Accuracy of both sets."""
+
+    change: Changed | None = None
+    classes: list[GroupShift] = []
+    parts: Parts | None = None
+    label_p: float | None = Field(None, description="That the classes' shares are the same.")
+    shares: Shares | None = None
+    no_shares: str = ""
+    unlabelled: Unlabelled | None = None
+    no_estimate: str = ""
+
+
+class GroupsPart(BaseModel):
+    """Slices and columns."""
+
+    slices: list[GroupShift] = []
+    no_slices: str = ""
+    not_placed: int = Field(0, description="Slices that the rule does not find again among the held-out images.")
+    values: list[GroupShift] = []
+    no_values: str = ""
+    columns: list[str] = []
+
+
+class TwoSample(BaseModel):
+    """Whether two sets of embeddings come from one distribution."""
+
+    name: str
+    value: Estimate
+    p_value: float
+    holm: float
+    null_95: float | None = None
+    n: tuple[int, int]
+
+
+class ClassImages(BaseModel):
+    """Whether the images of a class changed."""
+
+    name: str
+    class_index: int
+    n: tuple[int, int]
+    p_value: float
+    holm: float
+    told_apart: Estimate = Field(description="Balanced share of its held-out images whose set is recognised.")
+
+
+class SpacePart(BaseModel):
+    """Both sets in embedding space."""
+
+    unavailable: str = ""
+    tests: list[TwoSample] = []
+    classes: list[ClassImages] = []
+    of_classes: int = 0
+    permutations: int = 0
+    by_prediction: bool = Field(False, description="Classes are the model's, since the second set has no labels.")
+    verdict: Verdict | None = None
+
+
+class ShiftSummary(BaseModel):
+    """How the second set differs."""
+
+    unavailable: str = ""
+    budget: Budget = "quick"
+    first: SetName | None = None
+    second: SetName | None = None
+    notes: list[str] = []
+    accuracy: AccuracyPart = AccuracyPart()
+    groups: GroupsPart = GroupsPart()
+    space: SpacePart = SpacePart()

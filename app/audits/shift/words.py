@@ -1,0 +1,103 @@
+"""Sentences of the kind `shift`. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from app.audits.pieces import Estimate
+from app.audits.shift.schema import EFFORTS, LEVEL, AccuracyPart, ShiftSummary, SpacePart, Verdict
+
+VERDICTS: dict[Verdict, str] = {
+    "none": "No shift is seen: neither the classes' shares nor any tested class's images differ by more than chance.",
+    "label": "Label shift: the classes' shares moved, and no tested class's images are seen to have changed.",
+    "covariate": "Covariate shift: images changed within classes, and the classes' shares are not seen to have moved.",
+    "both": "Both: the classes' shares moved, and images changed within classes.",
+}
+
+
+def points(found: Estimate) -> str:
+    """A difference of shares in percentage points, with its interval."""
+    ends = "" if found.low is None or found.high is None else f" [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    return f"{100 * found.value:+.1f}{ends} points"
+
+
+def p_text(p: float) -> str:
+    """A p-value in words."""
+    return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".", 1)
+
+
+def verdict(summary: ShiftSummary) -> list[str]:
+    """Which kind of shift it is, and the evidence for it."""
+    return [*_kind(summary.space, summary.accuracy), *_made_of(summary.accuracy)]
+
+
+def _kind(space: SpacePart, accuracy: AccuracyPart) -> Iterator[str]:
+    moved = accuracy.label_p is not None and accuracy.label_p <= LEVEL
+    if space.verdict is not None:
+        yield VERDICTS[space.verdict]
+        changed = sum(row.holm <= LEVEL for row in space.classes)
+        of = "what the model takes for a class" if space.by_prediction else "a class's images"
+        yield (
+            f"The images of {changed:,} of {len(space.classes):,} tested classes changed (MMD of {of}, "
+            f"{space.permutations:,} permutations, Holm over the classes)."
+        )
+        if space.of_classes > len(space.classes):
+            yield (
+                f"{space.of_classes - len(space.classes):,} further classes have too few images in one of the sets, or "
+                "were left out by the budget."
+            )
+    elif accuracy.label_p is not None:
+        said = "moved" if moved else "are not seen to have moved"
+        yield f"The classes' shares {said}; whether images changed within classes cannot be said without embeddings."
+    if accuracy.label_p is not None:
+        yield f"That the classes are equally frequent in both sets: {p_text(accuracy.label_p)} (χ², permuted)."
+    elif accuracy.shares is not None:
+        yield (
+            "That the model predicts the classes equally often in both sets: "
+            f"{p_text(accuracy.shares.p_value)} (χ², permuted). Without labels other shares and other images cannot "
+            "be told apart for certain."
+        )
+
+
+def _made_of(accuracy: AccuracyPart) -> Iterator[str]:
+    if accuracy.parts is None or accuracy.change is None:
+        return
+    yield (
+        f"Accuracy changes by {points(accuracy.change.difference)}: {points(accuracy.parts.label)} from other shares "
+        f"of the classes, {points(accuracy.parts.within)} from classes becoming harder or easier (below zero is "
+        "a loss)."
+    )
+    if accuracy.parts.left_out:
+        yield f"{accuracy.parts.left_out:,} images of classes that the audited set lacks are in neither part."
+
+
+def leaves_out(summary: ShiftSummary) -> str:
+    """What the budget did not do."""
+    effort, first, second = EFFORTS[summary.budget], summary.first, summary.second
+    if first is None or second is None or summary.space.unavailable:
+        return ""
+    left = [
+        f"{max(one.rows - effort.rows, 0):,} {title} images" for one, title in ((first, "audited"), (second, "second"))
+        if one.rows > effort.rows
+    ]  # fmt: skip
+    parts = [f"MMD and classifier leave out {' and '.join(left)}"] if left else []
+    parts.append(
+        f"tests of a class use {effort.of_class} images of each set, for the {effort.classes:,} largest classes"
+    )
+    return f"The budget “{summary.budget}”: {'; '.join(parts)}."
+
+
+def estimate_text(summary: ShiftSummary) -> list[str]:
+    """What the estimate without labels is worth."""
+    found = summary.accuracy.unlabelled
+    if found is None:
+        return [summary.accuracy.no_estimate] if summary.accuracy.no_estimate else []
+    said = [
+        "Average thresholded confidence: the share of the second set's images of which the model is as sure as of the "
+        "audited ones that it gets right. Its interval knows chance, not the shift: the table shows how far it was off "
+        "where the truth is known."
+    ]
+    if found.error is not None:
+        side = "above" if found.error > 0 else "below"
+        said.append(f"With the labels: the estimate is {100 * abs(found.error):.1f} points {side} the truth.")
+    return said
