@@ -30,6 +30,7 @@ from app.store.models import AuditRun, Project, User
 from app.store.repositories import accounts as people
 from app.store.repositories import datasets, jobs, projects, registry, reports, runs
 from app.store.session import reading, transaction
+from app.web.reader import LiveReader
 
 EMAIL, PASSWORD = "demo@localhost", "faultline-demo"
 """Known to everybody: the demo listens on this machine only."""
@@ -74,7 +75,8 @@ def _audit_and_tell(owner: Owner, encoder: str, port: int) -> None:
     root = f"http://127.0.0.1:{port}"
     with transaction() as session:
         made = reports.reports_of(session, run.id)
-        report = made[0] if made else make_report(session, session.get_one(AuditRun, run.id), owner.user)
+        here = session.get_one(AuditRun, run.id)
+        report = made[0] if made else make_report(session, here, owner.user, LiveReader(session, here))
         _, token = share(session, report, owner.user, SHARE_DAYS)
     typer.echo(f"\nReady after {time.monotonic() - started:.0f} s.")
     typer.echo(f"  The report, without an account:  {root}/shared/{token}")

@@ -37,7 +37,7 @@ def export(
         run = runs.get(session, run_id)
         if run is None:
             raise NotFound(f"There is no run {run_id}. `faultline runs list` lists them.")
-        report = make_report(session, run, actor(session).user, title)
+        report = make_report(session, run, actor(session).user, LiveReader(session, run), title)
     folder, content = report_folder(report), read_report(report)
     to.mkdir(parents=True, exist_ok=True)
     (to / "report.html").write_bytes(report_html(content, report.content_hash, folder))

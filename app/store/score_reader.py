@@ -45,6 +45,11 @@ class Order(NamedTuple):
         return '"' + self.column.replace('"', '""') + '"'
 
 
+def numbers_of(schema: pa.Schema) -> tuple[str, ...]:
+    """Return the columns of numbers that audit kinds added to a score table."""
+    return tuple(found.name for found in schema if pa.types.is_floating(found.type) and found.name not in OWN)
+
+
 class ScoreReader:
     """One row per example of the audited split; `where` conditions are code's own, values go into `params`."""
 
@@ -55,8 +60,7 @@ class ScoreReader:
     @cached_property
     def extra(self) -> tuple[str, ...]:
         """Numbers that audit kinds gave each example, such as `corruption_share`; rows can be sorted by them."""
-        fields = pq.read_schema(self._path)
-        return tuple(f.name for f in fields if pa.types.is_floating(f.type) and f.name not in OWN)
+        return numbers_of(pq.read_schema(self._path))
 
     def rows(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field, SerializeAsAny
@@ -24,9 +25,11 @@ class ShownPanel(BaseModel):
     context: SerializeAsAny[BaseModel] = Field(description="What it shows; its form belongs to the kind.")
 
 
-def render_panels(subject: Subject, reader: RunReader, kinds: list[str]) -> list[ShownPanel]:
-    """Return the panels of all `kinds` for `subject`, in their order; a run has its report card before them."""
-    found = [("", panel) for panel in _of_every_run(reader)] if subject.type == "run" else []
+def render_panels(
+    subject: Subject, reader: RunReader, kinds: list[str], more: Sequence[Panel] = ()
+) -> list[ShownPanel]:
+    """Return the panels of all `kinds` for `subject`, and `more`, in their order; a run has its report card as well."""
+    found = [("", panel) for panel in [*more, *(_of_every_run(reader) if subject.type == "run" else [])]]
     known = audits.kinds()
     for name in kinds:
         found += [(name, panel) for panel in known[name].panels(subject, reader)] if name in known else []

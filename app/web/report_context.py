@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field
 
-from app.audits.base import Subject
+from app.audits.base import Panel, Subject
 from app.audits.pieces import Estimate
-from app.services.reports.reader import SnapshotReader
+from app.services.reports.reader import SnapshotReader, Source
 from app.services.reports.schema import ReportContent, ReportFinding, ReportQuery
-from app.web.panels import ShownPanel, render_panels
+from app.web.panels import STRESS_ORDER, ShownPanel, render_panels
+from app.web.robustness import Stress, class_groups, joint_classes, joint_slices, scorecard, slice_groups
 
-Source = Callable[[int], str]
+SHOWN_GROUPS = 25
 
 
 class ReportView(BaseModel):
@@ -37,9 +37,9 @@ class ReportView(BaseModel):
     images_left_out: int
 
 
-def report_view(content: ReportContent, content_hash: str, source: Source) -> ReportView:
-    """Return a report's view; `source` gives the URL of a row's thumbnail."""
-    reader = SnapshotReader(content, source)
+def report_view(content: ReportContent, content_hash: str, source: Source, folder: Path) -> ReportView:
+    """Return a report's view; its files are in `folder`, and `source` gives the URLs of its pictures."""
+    reader = SnapshotReader(content, source, folder)
     calibration = content.card.get("calibration")
     return ReportView(
         title=content.title,
@@ -49,7 +49,7 @@ def report_view(content: ReportContent, content_hash: str, source: Source) -> Re
         facts=_facts(content),
         accuracy=_estimate(content.card.get("accuracy")),
         calibration=_estimate({**calibration, "value": calibration["ece"]} if calibration else None),
-        panels=render_panels(Subject("report", content.run_id), reader, list(content.kinds)),
+        panels=render_panels(Subject("report", content.run_id), reader, list(content.kinds), _stress(reader)),
         discussed=[finding for finding in content.findings if finding.verdicts or finding.comments],
         queries=content.queries,
         provenance=content.provenance,
@@ -58,11 +58,28 @@ def report_view(content: ReportContent, content_hash: str, source: Source) -> Re
     )
 
 
-def embedded(folder: Path) -> Source:
-    """Return the thumbnails of a report's folder as data: URIs."""
+def _stress(reader: SnapshotReader) -> list[Panel]:
+    content = reader.content
+    lines = scorecard(reader, list(content.kinds))
+    columns = [(kind, column) for kind, found in content.groups.items() for column in found]
+    classes = joint_classes(columns, class_groups(reader, content.unchanged), "", SHOWN_GROUPS, set())
+    slices = joint_slices(columns, slice_groups(reader), "", SHOWN_GROUPS, set())
+    if lines is None:
+        return []
+    found = Stress(scorecard=lines, slices=slices if slices.rows else None, classes=classes if classes.rows else None)
+    return [Panel("robustness", "Robustness", "results/stress.html", found, STRESS_ORDER)]
 
-    def source(row: int) -> str:
-        data = (folder / f"{row}.webp").read_bytes()
+
+def picture_file(path: str) -> str:
+    """Return the file in a report's folder of a picture's path: `thumbs/<row>` or `kept/<kind>/<stage>/<number>`."""
+    return path.partition("/")[2].replace("/", ".") + ".webp"
+
+
+def embedded(folder: Path) -> Source:
+    """Return the pictures of a report's folder as data: URIs."""
+
+    def source(path: str) -> str:
+        data = (folder / picture_file(path)).read_bytes()
         return "data:image/webp;base64," + base64.b64encode(data).decode()
 
     return source

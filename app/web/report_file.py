@@ -26,7 +26,7 @@ def report_html(content: ReportContent, content_hash: str, folder: Path) -> byte
     Raises:
         UserError: it would exceed 10 MB, which the snapshot's budget for pictures should prevent.
     """
-    view = report_view(content, content_hash, embedded(folder))
+    view = report_view(content, content_hash, embedded(folder), folder)
     html = _environment().get_template("reports/file.html").render(view=view, styles=_styles(), sprite=_sprite())
     data = html.encode()
     if len(data) > MOST_BYTES:

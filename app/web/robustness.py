@@ -68,6 +68,14 @@ class Joint(BaseModel):
     sort: str = Field(description="Key of the column that it is sorted by; empty: by all of them.")
 
 
+class Stress(BaseModel):
+    """What a report says of a run under stress, before what each test found."""
+
+    scorecard: Scorecard
+    slices: Joint | None = Field(description="The worst slices against stress tests; none where no test has any.")
+    classes: Joint | None = Field(description="The worst classes against stress tests; none where no test has any.")
+
+
 class Group(NamedTuple):
     """A class or slice as a row needs it."""
 

@@ -14,14 +14,10 @@ from app.audits.attacks.schema import SQUARE, UNBROKEN, WRONG, Params
 from app.audits.attacks.summarise import summarise
 from app.audits.attacks.worst import first_column
 from app.audits.base import Inputs, Split
-from app.store.artifacts import artifact_key
-from app.store.models import AuditRun
-from app.store.places import get_artifacts
-from app.store.session import transaction
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
 from tests.web.conftest import Results
-from workers.stages import results as saved
+from tests.web.measured import publish
 
 PARAMS = Params.model_validate({"radii": ["2/255", "8/255"], "budget": "standard"})
 
@@ -60,15 +56,7 @@ def add_to(run_id: int, label: np.ndarray, wrong: np.ndarray, reason: str = "") 
         "list.amplified": np.array([(int(chosen[i]) + TRAIN_ROWS, 15.9375) for i in broke]),
     }
     found = summarise(_inputs(label, {f"attack.{name}": array for name, array in model.items()}))
-    key = artifact_key("attacks", 2, test="web", reason=reason)
-    if not get_artifacts().has(key):
-        with get_artifacts().write(key) as folder:
-            saved.save(found, folder)
-    with transaction() as session:
-        run = session.get_one(AuditRun, run_id)
-        run.kinds = ["slices", "attacks"]
-        run.summary = {**run.summary, "attacks": found.summary}
-        run.details_keys = {**run.details_keys, "attacks:summarise": key}
+    publish(run_id, "attacks", "summarise", found, f"{n} {reason}")
     return dict(found.details)
 
 

@@ -12,14 +12,10 @@ from app.audits.base import Inputs, Split
 from app.audits.corruptions.sample import sampled
 from app.audits.corruptions.schema import Params
 from app.audits.corruptions.summarise import summarise
-from app.store.artifacts import artifact_key
-from app.store.models import AuditRun
-from app.store.places import get_artifacts
-from app.store.session import transaction
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
 from tests.web.conftest import Results
-from workers.stages import results as saved
+from tests.web.measured import publish
 
 PARAMS = Params.model_validate(
     {"kinds": ["fog", "frost", "saturate"], "severities": ["1", "3", "5"], "budget": "quick"}
@@ -52,15 +48,7 @@ def add_to(run_id: int, labels: np.ndarray, wrong: np.ndarray) -> dict[str, np.n
     model["list.picture"] = np.array([(*place, len(file)) for place, file in zip(places, files, strict=True)])
     model["list.size"] = np.array([[160, 160]])
     found = summarise(_inputs(labels, {f"measure.{name}": array for name, array in model.items()}))
-    key = artifact_key("corruptions", 1, test="web")
-    if not get_artifacts().has(key):
-        with get_artifacts().write(key) as folder:
-            saved.save(found, folder)
-    with transaction() as session:
-        run = session.get_one(AuditRun, run_id)
-        run.kinds = [*dict.fromkeys([*run.kinds, "corruptions"])]
-        run.summary = {**run.summary, "corruptions": found.summary}
-        run.details_keys = {**run.details_keys, "corruptions:summarise": key}
+    publish(run_id, "corruptions", "summarise", found, str(n))
     return dict(found.details)
 
 

@@ -13,6 +13,7 @@ from app.audits.attacks.worst import first_column, worst_places
 from app.services.reports.snapshot import make_report
 from app.store.models import AuditRun, User
 from app.store.session import transaction
+from app.web.reader import LiveReader
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
 from tests.web.attacks import add_attacks
@@ -120,7 +121,7 @@ def test_a_report_holds_the_shares(results: Results) -> None:
     add_attacks(results)
     with transaction() as session:
         run, owner = session.get_one(AuditRun, results.built.run_id), session.get_one(User, results.built.owner_id)
-        report = make_report(session, run, owner).id
+        report = make_report(session, run, owner, LiveReader(session, run)).id
     page = results.signed().get(f"/reports/{report}").text
     assert "Adversarial attacks" in page
     assert "Can it be believed?" in page

@@ -27,6 +27,7 @@ from app.store.models import AuditRun, Dataset, Finding, Membership, User
 from app.store.places import get_artifacts
 from app.store.session import reading, transaction
 from app.web.deps import SESSION_COOKIE
+from app.web.reader import LiveReader
 from tests.factories import create_user
 from tests.workers import build
 from tests.workers.home import fresh_home
@@ -106,7 +107,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
             done = session.get_one(AuditRun, run.id)
             assert (done.status, done.error) == ("succeeded", "")
             assert session.get_one(Dataset, dataset.id).classes == sorted(ORDER)
-            report = read_report(make_report(session, done, session.get_one(User, owner)))
+            report = read_report(make_report(session, done, session.get_one(User, owner), LiveReader(session, done)))
         yield Audited(done, report, owner)
         warm._drop_child()
 

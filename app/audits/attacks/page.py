@@ -16,6 +16,8 @@ from app.audits.triples import Triple
 KIND = "attacks"
 ORDER = 62
 
+MOST, MOST_IN_REPORT = 12, 4
+"""Images that broke worst, as many as are shown."""
 
 class LevelRow(BaseModel):
     """All attacks at one ε."""
@@ -74,7 +76,8 @@ def _run_panel(subject: Subject, summary: AttacksSummary, reader: RunReader) -> 
         no_slices="" if found or not live else "No confirmed slice of this run holds five attacked images.",
         classes=classes(summary, reader),
         of_classes=summary.of_classes,
-        triples=triples(summary, reader) if live else [],
+        triples=[] if summary.unavailable else triples(summary, reader, MOST if live else MOST_IN_REPORT),
+        standing=None if summary.unavailable else standing(summary, reader.classes),
     )
     return Panel(KIND, "Adversarial attacks", "attacks/run.html", context, ORDER)
 

@@ -12,6 +12,7 @@ from app.audits.attacks.words import NORMS
 from app.audits.attacks.worst import first_column, worst_places
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.triples import KeptPictures, Triple
+from app.errors import NotFound
 
 STAGE = "summarise"
 
@@ -25,12 +26,16 @@ class ImageAttacks(BaseModel):
     kept: str = Field(description="Why there are no pictures, where there are none.")
 
 
-def triples(summary: AttacksSummary, reader: RunReader) -> list[Triple]:
-    """The images that broke worst, of those that were kept."""
-    arrays, kept = _arrays(reader), KeptPictures.of(reader, "attacks", STAGE)
+def triples(summary: AttacksSummary, reader: RunReader, most: int) -> list[Triple]:
+    """The images that broke worst, of those that were kept; none in a report that holds no pictures."""
+    try:
+        arrays, kept = _arrays(reader), KeptPictures.of(reader, "attacks", STAGE)
+    except NotFound:
+        return []
     places = worst_places(arrays["outcome"], arrays["margin"]).tolist()
-    known = [place for place in places if int(arrays["positions"][place]) in kept]
-    return [_triple(place, arrays, kept, summary, reader) for place in known]
+    known = [place for place in places if int(arrays["positions"][place]) in kept][:most]
+    found = [_triple(place, arrays, kept, summary, reader) for place in known]
+    return [triple for triple in found if all(shown.src for shown in triple.pictures)]
 
 
 def image_panel(subject: Subject, summary: AttacksSummary, reader: RunReader) -> Panel | None:

@@ -69,6 +69,6 @@ def _run_panel(subject: Subject, summary: CorruptionsSummary, reader: RunReader)
         classes=classes(summary, reader),
         slices=slices(reader) if live else [],
         values=values(summary),
-        gallery=gallery(summary, reader) if live else [],
+        gallery=[] if summary.unavailable else gallery(summary, reader, whole=live),
     )
     return Panel(KIND, "Common corruptions", "corruptions/run.html", context, ORDER)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from app.audits.base import RunReader
 from app.audits.corruptions.schema import CorruptionsSummary
 from app.audits.corruptions.words import kind_name
+from app.errors import NotFound
 
 STAGE = "summarise"
 
@@ -33,22 +34,34 @@ def picture_numbers(reader: RunReader) -> dict[tuple[int, int], int]:
     return {(position, column): number for number, (position, column) in enumerate(places)}
 
 
-def gallery(summary: CorruptionsSummary, reader: RunReader) -> list[GalleryRow]:
-    """One image in every cell: the first of the draw that is right when clean, if there is one."""
+def gallery(summary: CorruptionsSummary, reader: RunReader, *, whole: bool) -> list[GalleryRow]:
+    """One image in every cell: the first of the draw that is right when clean, if there is one.
+
+    Not `whole`: clean and at the strongest severity; none in a report that holds no pictures.
+    """
+    try:
+        rows = _gallery(summary, reader, whole=whole)
+    except NotFound:
+        return []
+    return [row for row in rows if all(shown.src for shown in row.pictures)]
+
+
+def _gallery(summary: CorruptionsSummary, reader: RunReader, *, whole: bool) -> list[GalleryRow]:
     numbers = picture_numbers(reader)
     outcome = reader.array("corruptions", STAGE, "outcome")
     places = {int(position): i for i, position in enumerate(reader.array("corruptions", STAGE, "positions"))}
     columns = outcome.shape[1]
-    whole = [p for p in {p for p, _ in numbers} if p in places and all((p, c) in numbers for c in range(columns))]
-    if not whole:
+    known = [p for p in {p for p, _ in numbers} if p in places and all((p, c) in numbers for c in range(columns))]
+    if not known:
         return []
-    chosen = min(whole, key=lambda position: (-int(outcome[places[position], 0]), position))
+    chosen = min(known, key=lambda position: (-int(outcome[places[position], 0]), position))
     found, column = [], 1
     for row in summary.kinds:
         pictures = [_shown(reader, numbers[chosen, 0], "clean", int(outcome[places[chosen], 0]))]
         for severity in summary.severities:
-            right = int(outcome[places[chosen], column])
-            pictures.append(_shown(reader, numbers[chosen, column], f"severity {severity}", right))
+            if whole or severity == summary.severities[-1]:
+                right = int(outcome[places[chosen], column])
+                pictures.append(_shown(reader, numbers[chosen, column], f"severity {severity}", right))
             column += 1
         found.append(GalleryRow(name=kind_name(row.kind), pictures=pictures))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,27 @@ from app.audits.pieces import Marks, OtherRun, Thumb
 from app.errors import NotFound
 from app.services.reports.schema import ReportContent, ReportFinding, ReportImage
 
+Source = Callable[[str], str]
+"""From a picture's path below the report, `thumbs/12` or `kept/attacks/summarise/3`, to its URL."""
+
+
+def array_file(kind: str, stage: str, name: str) -> str:
+    """Return the name under which a report holds a detail array."""
+    return f"{kind}.{stage}.{name}.npy"
+
+
+def kept_file(kind: str, stage: str, number: int) -> str:
+    """Return the name under which a report holds a picture that a stage kept."""
+    return f"{kind}.{stage}.{number}.webp"
+
 
 class SnapshotReader:
-    """`app.audits.base.RunReader` over a report: summaries, findings and their pictures; no arrays, no scores."""
+    """`app.audits.base.RunReader` over a report: summaries, findings, and what its panels asked for; no scores."""
 
-    def __init__(self, content: ReportContent, source: Callable[[int], str]) -> None:
-        """Read `content`; `source` gives the URL of a row's thumbnail."""
+    def __init__(self, content: ReportContent, source: Source = lambda _path: "", folder: Path | None = None) -> None:
+        """Read `content`, whose files are in `folder`; `source` gives the URLs of pictures."""
         self.content = content
+        self._folder = folder
         self.run_id = content.run_id
         self.dataset_id = content.dataset_id
         self.classes: Sequence[str] = content.data.classes
@@ -50,8 +65,9 @@ class SnapshotReader:
         return []
 
     def kept_picture(self, kind: str, stage: str, number: int) -> str:
-        """Return nothing: a report holds the pictures of its findings only."""
-        return ""
+        """Return the URL of a picture that a stage kept; empty where the report was too full for it."""
+        held = kept_file(kind, stage, number) in self.content.files
+        return self._source(f"kept/{kind}/{stage}/{number}") if held else ""
 
     def marks(self, finding_ids: Sequence[int]) -> dict[int, Marks]:
         """Return the findings' tags; whose work they are stays in the house."""
@@ -67,8 +83,16 @@ class SnapshotReader:
         return ""
 
     def array(self, kind: str, stage: str, name: str) -> np.ndarray:
-        """Raise: a snapshot holds no arrays."""
-        raise NotFound("A report holds no arrays; open the run.")
+        """Return a detail array that the report's panels read when it was made.
+
+        Raises:
+            NotFound: the report does not hold it.
+        """
+        file = array_file(kind, stage, name)
+        if self._folder is None or file not in self.content.files:
+            raise NotFound("This report does not hold that array; open the run.")
+        array: np.ndarray = np.load(self._folder / file, mmap_mode="r")
+        return array
 
     def table(self, kind: str, stage: str, name: str) -> pa.Table:
         """Raise: a snapshot holds no tables."""
@@ -86,7 +110,7 @@ class SnapshotReader:
         wrong = None if image.correct is None else not image.correct
         label, taken = self._class(image.label), self._class(image.prediction)
         told = f"{label}, taken for {taken}" if wrong else f"{label}, recognised"
-        return Thumb(src=self._source(image.row), alt=told, text=taken if wrong else "", wrong=wrong)
+        return Thumb(src=self._source(f"thumbs/{image.row}"), alt=told, text=taken if wrong else "", wrong=wrong)
 
     def _class(self, index: int) -> str:
         return self.classes[index] if 0 <= index < len(self.classes) else "no label"

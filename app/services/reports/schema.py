@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from app.audits.pieces import Estimate, GroupColumn
+
 
 class ReportModel(BaseModel):
     """The audited model version."""
@@ -111,3 +113,6 @@ class ReportContent(BaseModel):
     queries: list[ReportQuery]
     images: list[ReportImage] = Field(description="The images that findings show.")
     images_left_out: int = Field(0, description="Images left out to keep the file small.")
+    groups: dict[str, list[GroupColumn]] = Field({}, description="Classes and slices in each stress test, by kind.")
+    unchanged: dict[int, Estimate] = Field({}, description="Share of right predictions of each class, without stress.")
+    files: dict[str, str] = Field({}, description="SHA-256 of the arrays and kept pictures that panels show, by name.")

@@ -11,8 +11,11 @@ from typing import Any, TypeVar
 from sqlalchemy.orm import Session
 
 from app.audits import kind
+from app.audits.base import RunReader
+from app.audits.pieces import Estimate
 from app.errors import Conflict
 from app.services.membership import scores_of
+from app.services.proportions import estimate
 from app.services.reports.schema import (
     ReportComment,
     ReportContent,
@@ -23,6 +26,7 @@ from app.services.reports.schema import (
     ReportQuery,
     ReportVerdict,
 )
+from app.services.reports.shown import digests, group_columns, record, shown_files
 from app.store.artifacts import artifact_key
 from app.store.images import DatasetImages
 from app.store.models import AuditRun, Dataset, Finding, Report, User
@@ -34,12 +38,13 @@ from app.store.repositories.findings import SUBJECT
 
 T = TypeVar("T")
 THUMBNAIL_BUDGET = 6_500_000
-"""Bytes of all thumbnails together: in base64, with the text, the one-file report stays below 10 MB."""
+"""Bytes of all pictures and arrays together: in base64, with the text, the one-file report stays below 10 MB."""
 CONTENT = "report.json"
+MOST_CLASSES = 100_000
 
 
-def make_report(session: Session, run: AuditRun, user: User, title: str = "") -> Report:
-    """Take a snapshot of `run`.
+def make_report(session: Session, run: AuditRun, user: User, live: RunReader, title: str = "") -> Report:
+    """Take a snapshot of `run`, which `live` reads.
 
     Raises:
         Conflict: the run has not finished.
@@ -47,8 +52,8 @@ def make_report(session: Session, run: AuditRun, user: User, title: str = "") ->
     if run.status != "succeeded":
         raise Conflict("A report is made of a finished run; this one is " + run.status + ".")
     content = _gather(session, run, user, title)
-    dataset = session.get_one(Dataset, run.dataset_id)
-    key, digest = _store(content, run, dataset)
+    content.groups, content.unchanged = group_columns(live, run.kinds), _unchanged(run)
+    key, digest = _store(content, run, session.get_one(Dataset, run.dataset_id), live)
     report = Report(
         project_id=run.project_id,
         run_id=run.id,
@@ -162,22 +167,31 @@ def _by_finding(pairs: Iterable[tuple[int, T]]) -> dict[int, list[T]]:
     return grouped
 
 
-def _store(content: ReportContent, run: AuditRun, dataset: Dataset) -> tuple[str, str]:
+def _store(content: ReportContent, run: AuditRun, dataset: Dataset, live: RunReader) -> tuple[str, str]:
     """Write the artifact; return its key and the content's hash."""
-    wanted = _telling_rows(content)
+    asked = record(content, live)
+    files = shown_files(asked, live)
+    wanted = list(dict.fromkeys([*_telling_rows(content), *(content.split_start + p for p in asked.positions)]))
     images = DatasetImages(get_artifacts().local(dataset.artifact_key), get_blobs())
-    thumbnails = _within_budget(images, wanted)
+    held = sum(len(data) for data in files.values())
+    thumbnails = _within_budget(images, wanted, THUMBNAIL_BUDGET - held)
     known = scores_of(run).by_rows(sorted(thumbnails))
     content.images = [ReportImage.model_validate(score) for score in known.values()]
     content.images_left_out = len(wanted) - len(thumbnails)
+    content.files = digests(files)
     body = content.model_dump_json(indent=1).encode()
     digest = hashlib.sha256(body).hexdigest()
     key = artifact_key("report", 1, content=digest)
     with get_artifacts().write(key) as folder:
         (folder / CONTENT).write_bytes(body)
-        for row, data in thumbnails.items():
-            (folder / f"{row}.webp").write_bytes(data)
+        for name, data in {**files, **{f"{row}.webp": data for row, data in thumbnails.items()}}.items():
+            (folder / name).write_bytes(data)
     return key, digest
+
+
+def _unchanged(run: AuditRun) -> dict[int, Estimate]:
+    tallied = scores_of(run).tally("label", "correct IS NOT NULL", limit=MOST_CLASSES)
+    return {label: estimate(n - errors, n) for label, n, errors in tallied}
 
 
 def _telling_rows(content: ReportContent) -> list[int]:
@@ -187,9 +201,8 @@ def _telling_rows(content: ReportContent) -> list[int]:
     return list(dict.fromkeys(rows[i] for i in range(depth) for rows in lists if i < len(rows)))
 
 
-def _within_budget(images: DatasetImages, rows: Sequence[int]) -> dict[int, bytes]:
+def _within_budget(images: DatasetImages, rows: Sequence[int], left: int) -> dict[int, bytes]:
     taken: dict[int, bytes] = {}
-    left = THUMBNAIL_BUDGET
     for row in rows:
         data = images.thumbnail(row)
         left -= len(data)

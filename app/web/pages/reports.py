@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import Path as PathParameter
@@ -12,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from app.errors import NotFound
 from app.services.reports import share
+from app.services.reports.reader import kept_file
 from app.services.reports.schema import ReportContent
 from app.services.reports.scores import published_scores
 from app.services.reports.snapshot import CONTENT, make_report, read_report, report_folder
@@ -21,6 +23,7 @@ from app.store.repositories import accounts
 from app.store.repositories import reports as repository
 from app.web.deps import Access, Db, ProjectAccess, SentForm
 from app.web.forms import text
+from app.web.reader import LiveReader
 from app.web.report_context import ReportView, report_view
 from app.web.report_file import report_html
 from app.web.templating import render, url
@@ -94,7 +97,8 @@ def show_report(access: ProjectAccess, report_id: int) -> ReportPage:
 def make(access: ProjectAccess, sent: SentForm, run_id: int) -> Response:
     """Take a snapshot of a run."""
     run = access.run(run_id, "analyst")
-    report = make_report(access.session, run, access.user, text(sent, "title").strip()[:200])
+    reader = LiveReader(access.session, run)
+    report = make_report(access.session, run, access.user, reader, text(sent, "title").strip()[:200])
     subject = ("report", report.id)
     accounts.log(access.session, access.user.id, "report_made", project_id=run.project_id, subject=subject)
     return RedirectResponse(url(f"/reports/{report.id}"), 303)
@@ -103,7 +107,8 @@ def make(access: ProjectAccess, sent: SentForm, run_id: int) -> Response:
 @pages.api.post("/runs/{run_id}/reports", summary="Take a snapshot of a run")
 def make_by_script(access: ProjectAccess, run_id: int, title: str = "") -> ReportRow:
     """Take a snapshot of a run."""
-    report = make_report(access.session, access.run(run_id, "analyst"), access.user, title)
+    run = access.run(run_id, "analyst")
+    report = make_report(access.session, run, access.user, LiveReader(access.session, run), title)
     return ReportRow(id=report.id, title=report.title, created_at=report.created_at, content_hash=report.content_hash)
 
 
@@ -155,11 +160,17 @@ def thumb(access: ProjectAccess, report_id: int, row: Row) -> Response:
     return _thumb(access.report(report_id), row)
 
 
+@pages.html.get("/reports/{report_id}/kept/{kind}/{stage}/{number}")
+def kept(access: ProjectAccess, report_id: int, kind: str, stage: str, number: Row) -> Response:
+    """A picture that a stage kept, as the snapshot holds it."""
+    return _kept(access.report(report_id), kind, stage, number)
+
+
 @pages.html.get("/shared/{token}")
 def shared(request: Request, session: Db, token: str) -> Response:
     """What a share link shows: the report, and nothing else."""
     report = share.open_link(session, token)
-    view = report_view(read_report(report), report.content_hash, lambda row: f"/shared/{token}/thumbs/{row}")
+    view = _view(report, f"/shared/{token}")
     response = render(request, "reports/shared.html", {"view": view})
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["X-Robots-Tag"] = "noindex"
@@ -172,6 +183,12 @@ def shared_thumb(session: Db, token: str, row: Row) -> Response:
     return _thumb(share.open_link(session, token), row)
 
 
+@pages.html.get("/shared/{token}/kept/{kind}/{stage}/{number}")
+def shared_kept(session: Db, token: str, kind: str, stage: str, number: Row) -> Response:
+    """A picture that a stage kept, of a shared report."""
+    return _kept(share.open_link(session, token), kind, stage, number)
+
+
 @pages.html.get("/api/v1/schemas/report.json")
 def schema() -> dict[str, object]:
     """The JSON Schema of report.json."""
@@ -179,7 +196,7 @@ def schema() -> dict[str, object]:
 
 
 def _page(access: Access, report: Report) -> ReportPage:
-    view = report_view(read_report(report), report.content_hash, lambda row: f"/reports/{report.id}/thumbs/{row}")
+    view = _view(report, f"/reports/{report.id}")
     may = access.may(report.project_id, "analyst")
     links = repository.links_of(access.session, report.id) if may else []
     return ReportPage(
@@ -198,8 +215,22 @@ def _link(link: ShareLink) -> LinkRow:
     return LinkRow(id=link.id, created_at=link.created_at, expires_at=link.expires_at, state=state)
 
 
+def _view(report: Report, home: str) -> ReportView:
+    return report_view(read_report(report), report.content_hash, lambda path: f"{home}/{path}", report_folder(report))
+
+
 def _thumb(report: Report, row: int) -> Response:
-    path = report_folder(report) / f"{row}.webp"
+    return _picture(report_folder(report) / f"{row}.webp")
+
+
+def _kept(report: Report, kind: str, stage: str, number: int) -> Response:
+    name = kept_file(kind, stage, number)
+    if name not in read_report(report).files:
+        raise NotFound("This report holds no such picture.")
+    return _picture(report_folder(report) / name)
+
+
+def _picture(path: Path) -> Response:
     if not path.is_file():
         raise NotFound("This report holds no such picture.")
     return FileResponse(path, media_type="image/webp", headers={"Cache-Control": FOR_EVER})

@@ -76,7 +76,7 @@ def robustness(
         scorecard=scorecard(reader, kinds, path),
         slices=slices if slices.rows else None,
         classes=classes if classes.rows else None,
-        every=f"{path}?{urlencode({'sort': sort, 'every': 1})}#classes" if hidden else "",
+        every=f"{path}?{urlencode({'sort': sort, 'every': 1})}#groups" if hidden else "",
         panels=render_panels(Subject("robustness", run_id), reader, kinds),
         untested=untested,
         again=_again(reader, untested) if untested and access.may(reader.run.project_id, "analyst") else "",
