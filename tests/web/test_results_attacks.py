@@ -126,3 +126,17 @@ def test_a_report_holds_the_shares(results: Results) -> None:
     assert "Adversarial attacks" in page
     assert "Can it be believed?" in page
     assert "/kept/" not in page
+
+
+def test_a_known_data_set_stands_among_published_rows(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert add_attacks(results)
+    assert panel(results, results.robustness)["standing"] is None
+    monkeypatch.setattr("app.audits.attacks.standing.known_as", lambda _classes: "cifar10")
+    context = panel(results, results.robustness)["standing"]
+    level = panel(results, results.robustness)["levels"][1]["robust"]
+    ours = next(row for row in context["rows"] if row["ours"])
+    assert ours["robust"] == level["value"]
+    html = results.signed().get(results.robustness).text
+    assert "Among published models" in html
+    assert f"would stand at place {ours['place']} of 100" in html
+    assert 'href="https://arxiv.org/abs/2404.09349"' in html

@@ -8,6 +8,7 @@ from app.audits.attacks.budgets import EFFORTS
 from app.audits.attacks.page_groups import GroupLine, class_panel, classes, slice_panel, slices
 from app.audits.attacks.page_image import image_panel, triples
 from app.audits.attacks.schema import FAB, NAMES, SQUARE, AttacksSummary, Level, Sign
+from app.audits.attacks.standing import Standing, standing
 from app.audits.attacks.words import NORMS, sentences
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.pieces import Estimate
@@ -43,6 +44,7 @@ class RunAttacks(BaseModel):
     classes: list[GroupLine]
     of_classes: int
     triples: list[Triple]
+    standing: Standing | None = Field(description="Among published rows; none for a data set that has none.")
 
 
 def panels(subject: Subject, reader: RunReader) -> list[Panel]:
