@@ -30,6 +30,7 @@ _PAGES = {
     "training": "/runs/{0.run_id}/training",
     "training_image": "/runs/{0.run_id}/training/images/{0.row}",
     "cell": "/runs/{0.run_id}/cells/{0.key}",
+    "robustness": "/runs/{0.run_id}/robustness",
 }
 
 
