@@ -15,8 +15,8 @@ from app.numerics.bounds.interval import Bounds, step_interval
 from app.numerics.bounds.ops import LinearOp
 from app.numerics.bounds.program import Program, mixing
 
-_COEFFICIENTS = 2**22
-"""Coefficients that are held at once, in any one activation."""
+_COEFFICIENTS = {"cpu": 2**19, "cuda": 2**25}
+"""Coefficients that are held at once, in any one activation: few enough for a processor's cache."""
 
 
 def layer_bounds(program: Program, bounds: Bounds, slopes: Slopes, unit: float) -> Bounds:
@@ -78,7 +78,7 @@ def _refine(program: Program, bounds: Bounds, place: int, slopes: Slopes) -> Non
 def _chunks(asked: Tensor, width: int) -> Iterator[tuple[slice, Tensor]]:
     """Images and, int64 [b, k], places among which are all that are asked of them; b · k · width stays bounded."""
     counts = asked.sum(1)
-    start, held = 0, max(_COEFFICIENTS // width, 1)
+    start, held = 0, max(_COEFFICIENTS.get(asked.device.type, 2**19) // width, 1)
     while start < len(asked):
         stop, most = start, 0
         while stop < len(asked):
