@@ -125,7 +125,10 @@ def test_a_report_holds_the_shares(results: Results) -> None:
     page = results.signed().get(f"/reports/{report}").text
     assert "Adversarial attacks" in page
     assert "Can it be believed?" in page
-    assert "/kept/" not in page
+    pictures = re.findall(rf'src="(/reports/{report}/kept/attacks/summarise/\d+)"', page)
+    assert len(pictures) == 3 * 4
+    assert results.signed().get(pictures[0]).headers["content-type"] == "image/webp"
+    assert f"{results.run}/images" not in page
 
 
 def test_a_known_data_set_stands_among_published_rows(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:

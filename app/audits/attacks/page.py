@@ -16,9 +16,9 @@ from app.audits.triples import Triple
 
 KIND = "attacks"
 ORDER = 62
-
 MOST, MOST_IN_REPORT = 12, 4
 """Images that broke worst, as many as are shown."""
+
 
 class LevelRow(BaseModel):
     """All attacks at one ε."""
