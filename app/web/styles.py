@@ -12,7 +12,21 @@ BLOCKS = (
     "layout", "head", "tabs", "buttons", "badges", "tables", "numbers", "cards", "thumbs", "notices", "forms",
     "filters", "progress", "menus", "lines",
 )  # fmt: skip
-RESULTS = ("panels", "triage", "picture", "charts", "questions", "influence", "corruptions", "attacks", "robustness")
+RESULTS = (
+    "panels",
+    "triage",
+    "picture",
+    "charts",
+    "questions",
+    "influence",
+    "corruptions",
+    "attacks",
+    "patches",
+    "certificates",
+    "smoothing",
+    "shift",
+    "robustness",
+)
 ORDER = (
     "tokens", "elements", "frame", *(f"blocks/{name}" for name in BLOCKS), *(f"results/{name}" for name in RESULTS),
     "report", "entry", "print",

@@ -29,20 +29,22 @@ class Effort:
     """Whether AutoAttack's standard ensemble gets what is undecided."""
     halvings: int
     """Of the interval in which an image's certified radius lies."""
+    coefficients: int
+    """Numbers that CROWN may hold of one image; above, only interval bounds are asked."""
     leaves_out: str
 
 
 EFFORTS: Mapping[Budget, Effort] = {
     "quick": Effort(
-        100, 20, 0, 0, False, 6,
+        100, 20, 0, 0, False, 4, 10**8,
         "complete verification and AutoAttack, which could each decide some of the undecided images",
     ),
     "standard": Effort(
-        500, 40, 5, 300, True, 8,
+        500, 40, 5, 300, True, 7, 10**9,
         "complete verification beyond 5 seconds an image and 5 minutes a shard of 32 images",
     ),
     "thorough": Effort(
-        2000, 100, 60, 3600, True, 10,
+        2000, 100, 60, 3600, True, 10, 10**10,
         "complete verification beyond a minute an image and an hour a shard of 32 images",
     ),
 }  # fmt: skip

@@ -121,7 +121,7 @@ def contradiction(evidence: Evidence) -> Contradiction | None:
     against = (looser > 0) & np.isfinite(looser) & ~np.isnan(tighter) & ~(tighter > 0)
     if against.any():
         place, column = (int(part) for part in np.argwhere(against)[0])
-        text = "interval bounds prove it, and CROWN, whose bounds are intersected with them, does not"
+        text = "it is proven by interval bounds, and not by CROWN, whose bounds are intersected with them"
         return Contradiction(place, column, text)
     return None
 
@@ -131,4 +131,4 @@ def _both(evidence: Evidence, place: int, column: int) -> str:
     attack = STEPS[int(found[: column + 1][found[: column + 1] >= 0][0])]
     proofs = [evidence._proof(c)[place] for c in range(column, len(found))]
     proof = STEPS[int(next(step for step in proofs if step >= 0))]
-    return f"{proof} proves that nothing breaks it, and {attack} found a change that does"
+    return f"it is proven by {proof}, and {attack} found a change that makes the network wrong"

@@ -16,6 +16,8 @@ BOUNDS = ("interval bounds (IBP)", "CROWN", "convex outer polytope")
 PGD, FIRST_BOUND, COMPLETE, FIRST_ATTACK = 0, 1, 4, 5
 STEPS = ("PGD", *BOUNDS, "complete verification", *ATTACKS)
 """All that can decide an image, in their order; arrays name them by place."""
+RADIUS = len(STEPS)
+"""Place of the search for certified radii among the costs, behind those of the steps."""
 WRONG, UNDECIDED = -2, -1
 BROKEN, OPEN, PROVEN = 0, -1, 1
 """Values of the array `state`."""
@@ -23,6 +25,8 @@ NOT_ASKED, TIMEOUT, SAFE, UNSAFE, TOO_LARGE, NOT_REPLAYED = -1, 0, 1, 2, 3, 4
 """Values of the array `complete`; the last: what it found does not make the network wrong."""
 EVIDENCE = ("right", "found", "bounds", "complete")
 """What decides an image; see `app.audits.certificates.evidence`."""
+PROVEN_SCORE, UNBROKEN_SCORE = "certificates_proven", "certificates_unbroken"
+"""Columns of the score table."""
 COSTS = ("asked", "passes", "seconds")
 """Columns of the costs of a step."""
 
@@ -90,7 +94,7 @@ class Step(BaseModel):
     broken: list[int] = Field(description="Images that it was the first to break, by ε.")
     asked: int = Field(description="Images that it was asked about, each ε counted.")
     passes: int = Field(description="Images shown to the network, a gradient counted as three; 0: not counted so.")
-    seconds: float = Field(description="Time of the step on the machine that ran it.")
+    seconds: float = Field(description="Time of the step on the machine that ran it, all shards together.")
 
 
 class Radius(BaseModel):
@@ -106,7 +110,8 @@ class CertificatesSummary(BaseModel):
     unavailable: str = ""
     not_provable: str = Field("", description="Why nothing can be proven of this network; empty where it can be.")
     no_gradients: str = Field("", description="Why only the attack without gradients ran; empty where all did.")
-    left_out: list[str] = Field([], description="Steps that were left out because of the network's size, in words.")
+    left_out: str = Field("", description="Which proofs were left out for the size of the network, and why.")
+    no_verifier: str = Field("", description="Why complete verification was left out although the budget asks for it.")
     probabilities: bool = Field(False, description="Whether the network returns probabilities.")
     budget: Budget = "quick"
     rows: int = Field(0, description="Images that were asked about.")

@@ -1,0 +1,82 @@
+"""Panels of the kind `certificates`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pydantic import BaseModel, Field
+
+from app.audits.base import Panel, RunReader, Subject
+from app.audits.certificates.page_cell import cell_panel
+from app.audits.certificates.page_groups import BracketLine, class_panel, classes, levels, slice_panel, slices
+from app.audits.certificates.page_image import image_panel, triples
+from app.audits.certificates.schema import CertificatesSummary, Radius, Step
+from app.audits.certificates.words import doubt, sentences
+from app.audits.pieces import Estimate
+from app.audits.triples import Triple
+
+KIND = "certificates"
+ORDER = 61
+_PARTS: Mapping[str, Callable[[Subject, CertificatesSummary, RunReader], Panel | None]] = {
+    "cell": cell_panel,
+    "class": class_panel,
+    "slice": slice_panel,
+    "image": image_panel,
+}
+
+
+class RunCertificates(BaseModel):
+    """What is proven of a run's model, what is broken, and what lies between."""
+
+    unavailable: str
+    doubt: str = Field(description="Why little or nothing was proven; empty where enough was.")
+    sentences: list[str] = Field(description="What the shares mean, how they were measured, what was left out.")
+    clean: Estimate | None
+    levels: list[BracketLine]
+    shown: str = Field(description="The ε of the lists of classes and slices.")
+    steps: list[Step]
+    radii: list[str] = Field(description="ε as written, the columns of the steps' counts.")
+    curve: list[Radius]
+    median: float | None
+    slices: list[BracketLine]
+    no_slices: str
+    classes: list[BracketLine]
+    of_classes: int
+    triples: list[Triple]
+
+
+def panels(subject: Subject, reader: RunReader) -> list[Panel]:
+    """Return the panels of this kind for `subject`; none when the run has no result of it."""
+    raw = reader.summary(KIND)
+    if not raw:
+        return []
+    summary = CertificatesSummary.model_validate(raw)
+    if subject.type in {"robustness", "report"}:
+        return [] if subject.type == "report" and summary.unavailable else [_run_panel(subject, summary, reader)]
+    if summary.unavailable:
+        return []
+    found = _PARTS.get(subject.type)
+    return [panel] if found and (panel := found(subject, summary, reader)) else []
+
+
+def _run_panel(subject: Subject, summary: CertificatesSummary, reader: RunReader) -> Panel:
+    live = subject.type == "robustness" and not summary.unavailable
+    found = slices(summary, reader) if live else []
+    context = RunCertificates(
+        unavailable=summary.unavailable,
+        doubt="" if summary.unavailable else doubt(summary),
+        sentences=[] if summary.unavailable else sentences(summary),
+        clean=summary.clean,
+        levels=levels(summary, reader),
+        shown=summary.levels[summary.shown].text if summary.levels else "",
+        steps=summary.steps,
+        radii=[level.text for level in summary.levels],
+        curve=summary.curve,
+        median=summary.median,
+        slices=found,
+        no_slices="" if found or not live else "No confirmed slice of this run holds five drawn images.",
+        classes=classes(summary, reader),
+        of_classes=summary.of_classes,
+        triples=triples(summary, reader) if live else [],
+    )
+    return Panel(KIND, "Proofs of robustness", "certificates/run.html", context, ORDER)
