@@ -13,6 +13,7 @@ if (tab) {
 const later = {
   "[data-hx-get], [hx-get]": "../vendor/htmx/htmx.min.js",
   "[data-upload]": "./upload.js",
+  "[data-patch-sizes]": "./patches.js",
 };
 
 for (const [selector, module] of Object.entries(later)) {

@@ -16,13 +16,15 @@ _KINDS = {
 }
 
 
-def why_not(module: Any) -> str:
-    """Why tokens of that network cannot be dropped here; empty where they can."""
+def why_not(module: Any, width: int) -> str:
+    """Why tokens of that network cannot be dropped here, for images of that width; empty where they can."""
     if (type(module).__module__, type(module).__name__) not in _KINDS:
         return "it is no plain vision transformer of timm (vit_… or deit_…)"
     projection = getattr(module.patch_embed, "proj", None)
     if not isinstance(projection, nn.Conv2d) or projection.stride != projection.kernel_size or any(projection.padding):
-        return "its patches overlap, or are not embedded by one convolution"
+        return "its tokens overlap, or are not embedded by one convolution"
+    if width % projection.stride[1]:
+        return f"its tokens of {projection.stride[1]} px do not divide the {width} px of an image"
     return ""
 
 

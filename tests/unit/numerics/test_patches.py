@@ -329,7 +329,7 @@ def transformer(kind: str) -> nn.Module:
 )
 def test_dropping_tokens_is_the_same_as_masking_attention_to_them(kind: str) -> None:
     model = transformer(kind)
-    assert tokens.why_not(model) == ""
+    assert tokens.why_not(model, 32) == ""
     images, fill = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1)), torch.tensor([0.1, 0.0, -0.2])
     kept = bands.kept(32, 5, 3)
     found = tokens.band_logits(model, images, kept, fill, 2)
@@ -350,4 +350,4 @@ def test_dropping_tokens_is_the_same_as_masking_attention_to_them(kind: str) -> 
 
 
 def test_other_networks_say_why_their_tokens_cannot_be_dropped() -> None:
-    assert "no plain vision transformer" in tokens.why_not(nn.Linear(2, 2))
+    assert "no plain vision transformer" in tokens.why_not(nn.Linear(2, 2), 32)

@@ -1,0 +1,101 @@
+"""Panels of the kind `patches`."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from app.audits.base import Panel, RunReader, Subject
+from app.audits.patches.page_cell import cell_panel
+from app.audits.patches.page_groups import GroupLine, class_panel, classes, slice_panel, slices
+from app.audits.patches.page_image import image_panel
+from app.audits.patches.page_map import Chart, chart
+from app.audits.patches.page_sizes import SizeView, size_views
+from app.audits.patches.schema import PatchesSummary
+from app.audits.patches.words import MEANINGS, NAMES, sentences, size_text
+from app.audits.pieces import Estimate
+
+KIND = "patches"
+ORDER = 66
+
+
+class MethodLine(BaseModel):
+    """One method over all sizes."""
+
+    name: str
+    meaning: str
+    settings: str
+    passes: float = Field(description="Images shown to the network for each audited one.")
+    defended: Estimate = Field(description="Share right unchanged, at the middle size.")
+    certified: list[Estimate]
+
+
+class RunPatches(BaseModel):
+    """What is certified of a run against patches."""
+
+    unavailable: str
+    sentences: list[str] = Field(description="How it was measured and what was left out.")
+    middle: str = Field(description="The middle size, in words.")
+    middle_column: int
+    clean: Estimate | None
+    lead: MethodLine | None = Field(description="The method that stands for all in one figure.")
+    sizes: list[str]
+    methods: list[MethodLine]
+    left_out: list[tuple[str, str]] = Field(description="Methods that did not run, and why.")
+    chart: Chart | None
+    views: list[SizeView]
+    slices: list[GroupLine]
+    no_slices: str
+    classes: list[GroupLine]
+    of_classes: int
+
+
+def panels(subject: Subject, reader: RunReader) -> list[Panel]:
+    """Return the panels of this kind for `subject`; none when the run has no result of it."""
+    raw = reader.summary(KIND)
+    if not raw:
+        return []
+    summary = PatchesSummary.model_validate(raw)
+    if subject.type in {"robustness", "report"}:
+        return [] if subject.type == "report" and summary.unavailable else [_run_panel(subject, summary, reader)]
+    if summary.unavailable:
+        return []
+    made = {"image": image_panel, "class": class_panel, "slice": slice_panel, "cell": cell_panel}.get(subject.type)
+    return [panel] if made and (panel := made(subject, summary, reader)) else []
+
+
+def _run_panel(subject: Subject, summary: PatchesSummary, reader: RunReader) -> Panel:
+    measured = not summary.unavailable
+    live = subject.type == "robustness" and measured
+    found, methods = slices(summary, reader) if live else [], _methods(summary)
+    context = RunPatches(
+        unavailable=summary.unavailable,
+        sentences=sentences(summary) if measured else [],
+        middle=size_text(summary.sizes[summary.middle]) if measured else "",
+        middle_column=max(summary.middle, 0),
+        clean=summary.clean,
+        lead=methods[0] if methods else None,
+        sizes=[size_text(size) for size in summary.sizes],
+        methods=methods,
+        left_out=[(NAMES[method], why) for method, why in summary.left_out.items()],
+        chart=chart(summary) if measured else None,
+        views=size_views(summary, reader, live=live) if measured else [],
+        slices=found,
+        no_slices="" if found or not live else "No confirmed slice of this run holds five tested images.",
+        classes=classes(summary, reader),
+        of_classes=summary.of_classes,
+    )
+    return Panel(KIND, "Patch certificates", "patches/run.html", context, ORDER)
+
+
+def _methods(summary: PatchesSummary) -> list[MethodLine]:
+    return [
+        MethodLine(
+            name=NAMES[row.method],
+            meaning=MEANINGS[row.method],
+            settings=row.settings,
+            passes=row.passes,
+            defended=row.defended[summary.middle],
+            certified=row.certified,
+        )
+        for row in summary.methods
+    ]

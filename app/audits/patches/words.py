@@ -1,0 +1,69 @@
+"""Names and sentences of the kind `patches`. Imports no torch."""
+
+from __future__ import annotations
+
+from app.audits.patches.budgets import EFFORTS
+from app.audits.patches.schema import Method, MethodRow, PatchesSummary, PatchSize
+from app.audits.pieces import Estimate
+
+NAMES: dict[Method, str] = {
+    "two masks": "Two masks",
+    "columns": "Columns that vote",
+    "blocks": "Blocks that vote",
+    "smoothed ViT": "Smoothed ViT",
+}
+SLUGS: dict[Method, str] = {
+    "two masks": "two-masks",
+    "columns": "columns",
+    "blocks": "blocks",
+    "smoothed ViT": "smoothed-vit",
+}
+MEANINGS: dict[Method, str] = {
+    "two masks": "Large masks are laid over the image so that one of them hides the patch, wherever it is, and then "
+    "pairs of masks. Certified: the label is predicted under each mask and each pair (PatchCleanser).",
+    "columns": "Each band of columns alone says what it sees; a patch can touch only some of the bands. Certified: the "
+    "label leads by more than twice as many votes ((de)randomised smoothing).",
+    "blocks": "The same with square blocks in place of bands: more of them, and each shows less.",
+    "smoothed ViT": "Bands of columns vote by their likeliest class, and the transformer is given only the tokens that "
+    "hold a kept pixel: the same votes for a fraction of the work.",
+}
+_FILLS = {
+    "mean of the normalisation": "the pixel that normalisation turns into zero",
+    "grey": "mid-grey",
+    "black": "black",
+}
+_WEAK = 0.5
+
+
+def size_text(size: PatchSize) -> str:
+    """A size in words: 2 % (5 × 5 px)."""
+    square = f"{size.px} × {size.px} px"
+    return square if size.text.lower().endswith("px") else f"{size.text} of the area ({square})"
+
+
+def sentences(summary: PatchesSummary) -> list[str]:
+    """How it was measured, what the figures stand for, and what was left out."""
+    found = [
+        f"{summary.rows:,} of {summary.of_rows:,} labelled images, drawn at random, of {summary.height} × "
+        f"{summary.width} pixels as the network gets them. The patch is a square of any content at any place; the "
+        "proofs hold for the defended prediction, which a method makes of many passes, not for the model as it is.",
+        f"Hidden pixels become {_FILLS[summary.fill]}. The published smoothing methods tell their networks with two "
+        "further channels that a pixel is missing; a network that was not trained for that cannot know it.",
+        *[weak(row) for row in summary.methods if row.votes],
+        f"The budget “{summary.budget}” leaves out {EFFORTS[summary.budget].leaves_out}.",
+    ]
+    if summary.rows < summary.of_rows:
+        found.append(f"It also leaves out the other {summary.of_rows - summary.rows:,} images.")
+    return found
+
+
+def weak(row: MethodRow) -> str:
+    """How well the network reads the pieces that it votes on."""
+    votes = row.votes or Estimate(value=0, n=0)
+    said = f"{NAMES[row.method]}: {100 * votes.value:.0f} % of an image's bands vote for its label on average"
+    if votes.value >= _WEAK:
+        return f"{said}."
+    return (
+        f"{said}. This network was not trained on such pieces, so its votes are weak: fine-tuned on them it would "
+        "certify far more, and the figure says little about what the method can do."
+    )
