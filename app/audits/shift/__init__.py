@@ -1,7 +1,7 @@
 """Shift: a second set of images of the same classes, how it differs, and what that does to accuracy."""
 
 from app.audits.base import AuditKind, StageSpec
-from app.audits.shift.headline import headlines
+from app.audits.shift.headlines import group_columns, headlines
 from app.audits.shift.page import panels
 from app.audits.shift.schema import Params, ShiftSummary
 
@@ -25,6 +25,7 @@ AUDIT = AuditKind(
     reads_sentences=False,
     panels=panels,
     headlines=headlines,
+    group_columns=group_columns,
     needs_embeddings=False,
     wants_embeddings=True,
     needs_predictions=True,

@@ -38,7 +38,8 @@ def compare(inputs: Inputs) -> Result:
         "budget": inputs.params.budget,
         "first": _name(first, ""),
         "second": _name(second, inputs.second.dataset, inputs.second.dataset_id),
-        "notes": [*inputs.second.notes, *_shared(first, second)],
+        "notes": list(inputs.second.notes),
+        "doubts": list(_doubts(first, second)),
         "accuracy": _part(inputs, first, second).model_dump(),
     }
     return Result(summary, details=_details(second))
@@ -139,7 +140,7 @@ def _name(side: Side, dataset: str, dataset_id: int = 0) -> dict[str, Any]:
     ).model_dump()
 
 
-def _shared(first: Side, second: Side) -> Iterator[str]:
+def _doubts(first: Side, second: Side) -> Iterator[str]:
     """What is to be said of pictures that lie in both sets, and of rows that the model said nothing of."""
     tables = first.split.manifest, second.split.manifest
     if all("sha256" in table.column_names for table in tables):

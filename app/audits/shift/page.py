@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.pieces import Estimate, Thumb
-from app.audits.shift.headline import reversed_sign
+from app.audits.shift.headlines import reversed_sign
 from app.audits.shift.kept import KIND
 from app.audits.shift.page_cell import cell_panel, typical
 from app.audits.shift.page_effective import Robust, effective
@@ -28,6 +28,7 @@ class RunShift(BaseModel):
     first: SetName | None = None
     second: SetName | None = None
     notes: list[str] = []
+    doubts: list[str] = []
     change: Changed | None = Field(None, description="Accuracy in both sets; none without labels.")
     lost: Estimate | None = Field(None, description="Audited accuracy less that on the second set.")
     verdict: list[str] = Field([], description="Which kind of shift it is, with the evidence.")
@@ -49,6 +50,7 @@ class RunShift(BaseModel):
     typical: list[Thumb] = []
     typical_href: str = ""
     leaves_out: str = ""
+    budget: str = ""
 
 
 class ImageShift(BaseModel):
@@ -85,6 +87,7 @@ def _run_panel(subject: Subject, summary: ShiftSummary, reader: RunReader) -> Pa
         first=summary.first,
         second=summary.second,
         notes=summary.notes,
+        doubts=summary.doubts,
         change=accuracy.change,
         lost=reversed_sign(accuracy.change.difference) if accuracy.change else None,
         verdict=verdict(summary),
@@ -106,6 +109,7 @@ def _run_panel(subject: Subject, summary: ShiftSummary, reader: RunReader) -> Pa
         typical=second,
         typical_href=reader.link(Subject("cell", reader.run_id, key=f"{KIND}/typical")) if second else "",
         leaves_out=leaves_out(summary),
+        budget=summary.budget,
     )
     return Panel(KIND, "Shift to a second data set", "shift/run.html", context, ORDER)
 

@@ -210,7 +210,8 @@ class ShiftSummary(BaseModel):
     budget: Budget = "quick"
     first: SetName | None = None
     second: SetName | None = None
-    notes: list[str] = []
+    notes: list[str] = Field([], description="How the second set's classes were matched.")
+    doubts: list[str] = Field([], description="Why the comparison is worth less than it looks.")
     accuracy: AccuracyPart = AccuracyPart()
     groups: GroupsPart = GroupsPart()
     space: SpacePart = SpacePart()

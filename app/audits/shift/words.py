@@ -18,7 +18,7 @@ VERDICTS: dict[Verdict, str] = {
 def points(found: Estimate) -> str:
     """A difference of shares in percentage points, with its interval."""
     ends = "" if found.low is None or found.high is None else f" [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-    return f"{100 * found.value:+.1f}{ends} points"
+    return f"{100 * found.value:+.1f}{ends} points".replace("-", "−")
 
 
 def p_text(p: float) -> str:
@@ -72,19 +72,14 @@ def _made_of(accuracy: AccuracyPart) -> Iterator[str]:
 
 
 def leaves_out(summary: ShiftSummary) -> str:
-    """What the budget did not do."""
+    """What the budget did not do: it completes “leaves out …”."""
     effort, first, second = EFFORTS[summary.budget], summary.first, summary.second
     if first is None or second is None or summary.space.unavailable:
         return ""
-    left = [
-        f"{max(one.rows - effort.rows, 0):,} {title} images" for one, title in ((first, "audited"), (second, "second"))
-        if one.rows > effort.rows
-    ]  # fmt: skip
-    parts = [f"MMD and classifier leave out {' and '.join(left)}"] if left else []
-    parts.append(
-        f"tests of a class use {effort.of_class} images of each set, for the {effort.classes:,} largest classes"
-    )
-    return f"The budget “{summary.budget}”: {'; '.join(parts)}."
+    of_class = f"images of a class beyond {effort.of_class} of each set from the tests of classes"
+    if max(first.rows, second.rows) <= effort.rows:
+        return of_class
+    return f"images beyond {effort.rows:,} of each set from MMD and what the classifier learns from; {of_class}"
 
 
 def estimate_text(summary: ShiftSummary) -> list[str]:
