@@ -5,12 +5,13 @@ Such a kind's stage leaves `positions` int64 [m], the places in the audited spli
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.audits.base import RunReader
+from app.audits.base import RunArrays, RunFile, RunReader
 from app.audits.pieces import Estimate, GroupColumn, GroupFigure
 from app.numerics.groups import low_mean_p_values
 from app.numerics.intervals import mean_interval, wilson_interval
@@ -33,6 +34,9 @@ def drawn(split: tuple[int, int], seed: int, rows: int) -> NDArray[np.int64]:
     """
     order = np.random.default_rng([seed, *split]).permutation(split[1] - split[0])
     return order[:rows] + split[0]
+
+
+_IDS = ("Row i of each array is image images_rows[i], a row of the data set from 0; images_ids.json: their ids.", "")
 
 
 def share(right: NDArray[Any]) -> Estimate:
@@ -90,6 +94,19 @@ def group_column(
         classes={number: figure for (type_, number), figure in figures.items() if type_ == "class"},
         slices={number: figure for (type_, number), figure in figures.items() if type_ == "slice"},
     )
+
+
+def drawn_file(reader: RunReader, kind: str, stage: str, title: str, arrays: Mapping[str, str]) -> RunFile:
+    """One .npz file of what a stage left of each drawn image: `arrays` are its arrays with what each says."""
+    width = max(map(len, arrays), default=0) + 2
+    lines = [f"{name:<{width}}{text}" for name, text in arrays.items()]
+    text = "\n".join([title + ".", "", *lines, "", *_IDS])
+
+    def read() -> RunArrays:
+        rows = np.asarray(reader.array(kind, stage, "positions"), np.int64) + reader.split_start
+        return RunArrays(text, {name: reader.array(kind, stage, name) for name in arrays}, {"images": rows})
+
+    return RunFile(f"{kind}.npz", title, read)
 
 
 def _confirmed(reader: RunReader, kind: str, stage: str) -> list[tuple[int, NDArray[np.int64]]]:

@@ -13,6 +13,7 @@ from app.cli.find import find_dataset, find_version
 from app.cli.runs import show
 from app.cli.waiting import wait
 from app.errors import UserError
+from app.services.budgets import with_budget, with_settings
 from app.services.request_audit import RunRequest, request_audit
 from app.store.models import Dataset
 from app.store.repositories import datasets
@@ -34,6 +35,12 @@ def audit(
         str, typer.Option(help="scenes, open_clip:<model>/<pretrained>, local-dir:<folder>, penultimate or given.")
     ] = "",
     params: Annotated[str, typer.Option(help='Parameters by kind, as JSON: {"slices": {"fdr": 0.1}}.')] = "{}",
+    settings: Annotated[
+        list[str], typer.Option("--set", help="One parameter, such as attacks.radii=2/255,8/255; may be repeated.")
+    ] = [],  # noqa: B006 - typer reads it
+    budget: Annotated[
+        str, typer.Option(help="quick, standard or thorough, for every kind that has budgets; empty: their defaults.")
+    ] = "",
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     project: ProjectOption = "",
     waits: Annotated[
@@ -53,7 +60,7 @@ def audit(
             split=splits.audited,
             train_split=splits.train,
             kinds=kind,
-            params=_params(params),
+            params=with_settings(with_budget(_params(params), kind, budget), settings),
             encoder=encoder,
             seed=seed,
         )

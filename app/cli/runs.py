@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.orm import Session
 
+from app.audits.pieces import Estimate
 from app.cli.actor import JsonOption, ProjectOption, actor, prepare
 from app.cli.waiting import wait
 from app.errors import NotFound
@@ -17,6 +19,8 @@ from app.services import request_audit
 from app.store.models import AuditRun
 from app.store.repositories import reports, runs
 from app.store.session import reading, transaction
+from app.web.reader import LiveReader
+from app.web.robustness import Scorecard, TestLine, scorecard
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -40,11 +44,12 @@ def list_(project: ProjectOption = "", as_json: JsonOption = False) -> None:
 
 @app.command("show")
 def show(run_id: int, as_json: JsonOption = False) -> None:
-    """Show a run: its state, and the findings that hold."""
+    """Show a run: its state, the findings that hold, and what its stress tests come to."""
     with reading() as session:
         run = _run(run_id)
         findings = reports.live_findings(session, run_id)
         _, _, version, dataset, _ = reports.run_parts(session, run)
+        stress = _stress(session, run)
     classes = version.spec.get("classes") or dataset.classes
     if as_json:
         rows = [
@@ -57,7 +62,9 @@ def show(run_id: int, as_json: JsonOption = False) -> None:
             }
             for f in findings
         ]
-        typer.echo(json.dumps(_plain(run) | {"summary": run.summary, "findings": rows}, indent=1))
+        lines = [line.model_dump(exclude={"href"}) for line in stress.lines] if stress else []
+        whole = _plain(run) | {"summary": run.summary, "findings": rows, "robustness": lines}
+        typer.echo(json.dumps(whole, indent=1))
         return
     confirmed = [finding for finding in findings if finding.evidence == "confirmed"]
     typer.echo(f"Run {run.id}: {run.status} {run.error}".rstrip())
@@ -67,6 +74,8 @@ def show(run_id: int, as_json: JsonOption = False) -> None:
         rate = finding.metrics.get("errors", {})
         numbers = "{value:.0%} wrong ({low:.0%}–{high:.0%}, n {n})".format(**rate) if rate else ""
         typer.echo(f"  {finding.id:>5}  {_class(classes, finding.class_index)}{finding.title}  {numbers}")
+    for line in stress.lines if stress else ():
+        _print_line(line)
 
 
 @app.command("cancel")
@@ -115,6 +124,27 @@ def _run(run_id: int) -> AuditRun:
     if run is None:
         raise NotFound(f"There is no run {run_id}. `faultline runs list` lists them.")
     return run
+
+
+def _stress(session: Session, run: AuditRun) -> Scorecard | None:
+    """What its stress tests come to."""
+    if run.status != "succeeded" or not run.scores_key:
+        return None
+    return scorecard(LiveReader(session, run), run.kinds)
+
+
+def _print_line(line: TestLine) -> None:
+    figure = "not measured" if line.estimate is None else _figure(line.estimate)
+    typer.echo(f"{line.title}: {figure} {line.text}")
+    if line.doubt:
+        typer.echo(f"  doubt: {line.doubt}")
+    if line.leaves_out:
+        typer.echo(f"  leaves out: {line.leaves_out}")
+
+
+def _figure(found: Estimate) -> str:
+    whisker = "" if found.low is None or found.high is None else f"{found.low:.1%}–{found.high:.1%}, "
+    return f"{found.value:.1%} ({whisker}n {found.n:,})"
 
 
 def _class(classes: Sequence[str], index: int | None) -> str:

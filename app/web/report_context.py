@@ -14,7 +14,16 @@ from app.audits.pieces import Estimate
 from app.services.reports.reader import SnapshotReader, Source
 from app.services.reports.schema import ReportContent, ReportFinding, ReportQuery
 from app.web.panels import STRESS_ORDER, ShownPanel, render_panels
-from app.web.robustness import Stress, class_groups, joint_classes, joint_slices, scorecard, slice_groups
+from app.web.robustness import (
+    Shape,
+    Stress,
+    accuracy,
+    class_groups,
+    joint_classes,
+    joint_slices,
+    scorecard,
+    slice_groups,
+)
 
 SHOWN_GROUPS = 25
 
@@ -62,8 +71,9 @@ def _stress(reader: SnapshotReader) -> list[Panel]:
     content = reader.content
     lines = scorecard(reader, list(content.kinds))
     columns = [(kind, column) for kind, found in content.groups.items() for column in found]
-    classes = joint_classes(columns, class_groups(reader, content.unchanged), "", SHOWN_GROUPS, set())
-    slices = joint_slices(columns, slice_groups(reader), "", SHOWN_GROUPS, set())
+    shape = Shape(accuracy(content.card), most=SHOWN_GROUPS)
+    classes = joint_classes(columns, class_groups(reader, content.unchanged), shape)
+    slices = joint_slices(columns, slice_groups(reader), shape)
     if lines is None:
         return []
     found = Stress(scorecard=lines, slices=slices if slices.rows else None, classes=classes if classes.rows else None)

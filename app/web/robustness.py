@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field
@@ -62,6 +62,7 @@ class JointRow(BaseModel):
 class Joint(BaseModel):
     """Classes or slices, the worst first, against all stress tests."""
 
+    unchanged: Estimate | None = Field(description="Share of right predictions of all images without any stress.")
     columns: list[JointColumn]
     rows: list[JointRow]
     total: int = Field(description="Classes or slices that were measured, shown or not.")
@@ -110,35 +111,47 @@ def columns_of(reader: RunReader, kinds: Sequence[str]) -> list[tuple[str, Group
     return [(name, column) for name in kinds if name in known for column in known[name].group_columns(reader)]
 
 
-def joint_classes(columns: Columns, groups: Sequence[Group], sort: str, most: int | None, scores: set[str]) -> Joint:
-    """Join the columns' classes; `scores` are the columns of the run's score table."""
-    return _joint(columns, lambda column: column.classes, groups, sort, most, scores)
+class Shape(NamedTuple):
+    """How a table is sorted and how much of it is shown."""
+
+    unchanged: Estimate | None
+    """Accuracy of the whole split."""
+    sort: str = ""
+    """Key of a column; empty: by all of them."""
+    most: int | None = None
+    scores: frozenset[str] = frozenset()
+    """Columns of the run's score table."""
 
 
-def joint_slices(columns: Columns, groups: Sequence[Group], sort: str, most: int | None, scores: set[str]) -> Joint:
-    """Join the columns' slices; `scores` are the columns of the run's score table."""
-    return _joint(columns, lambda column: column.slices, groups, sort, most, scores)
+def joint_classes(columns: Columns, groups: Sequence[Group], shape: Shape) -> Joint:
+    """Join the columns' classes."""
+    return _joint(columns, lambda column: column.classes, groups, shape)
+
+
+def joint_slices(columns: Columns, groups: Sequence[Group], shape: Shape) -> Joint:
+    """Join the columns' slices."""
+    return _joint(columns, lambda column: column.slices, groups, shape)
 
 
 def _joint(
     columns: Columns,
     figures: Callable[[GroupColumn], Mapping[int, GroupFigure]],
     groups: Sequence[Group],
-    sort: str,
-    most: int | None,
-    scores: set[str],
+    shape: Shape,
 ) -> Joint:
     asked = [(kind, column) for kind, column in columns if figures(column)]
     keys = [f"{kind}.{column.key}" for kind, column in asked]
-    judging = [column for key, (_, column) in zip(keys, asked, strict=True) if sort not in keys or key == sort]
+    sort = shape.sort if shape.sort in keys else ""
+    judging = [column for key, (_, column) in zip(keys, asked, strict=True) if sort in {"", key}]
     badness = _badness([(figures(column), column.good) for column in judging])
     measured = [group for group in groups if any(group.id in figures(column) for _, column in asked)]
     measured.sort(key=lambda group: (badness.get(group.id, (1, 0.0)), group.id))
     return Joint(
+        unchanged=shape.unchanged,
         columns=[_column(key, kind, column, figures(column)) for key, (kind, column) in zip(keys, asked, strict=True)],
-        rows=[_row(group, [column for _, column in asked], figures, scores) for group in measured[:most]],
+        rows=[_row(group, [column for _, column in asked], figures, shape.scores) for group in measured[: shape.most]],
         total=len(measured),
-        sort=sort if sort in keys else "",
+        sort=sort,
     )
 
 
@@ -169,7 +182,7 @@ def _row(
     group: Group,
     columns: Sequence[GroupColumn],
     figures: Callable[[GroupColumn], Mapping[int, GroupFigure]],
-    scores: set[str],
+    scores: Collection[str],
 ) -> JointRow:
     cells = [
         _cell(figures(column)[group.id], group.page, column.score if column.score in scores else "")
@@ -204,6 +217,12 @@ def slice_groups(reader: RunReader) -> list[Group]:
         )
         for finding in reader.findings("slices", subject="slice", evidence="confirmed")
     ]
+
+
+def accuracy(card: Mapping[str, Any]) -> Estimate | None:
+    """Return the whole split's accuracy of a report card's summary."""
+    found = card.get("accuracy")
+    return Estimate(**{name: found[name] for name in ("value", "low", "high", "n")}) if found else None
 
 
 def _right(errors: Mapping[str, Any] | None) -> Estimate | None:

@@ -16,7 +16,7 @@ from app.services.reports.snapshot import make_report
 from app.store.models import AuditRun, User
 from app.store.session import transaction
 from app.web.reader import LiveReader
-from app.web.robustness import Group, joint_classes
+from app.web.robustness import Group, Shape, joint_classes
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
 from tests.web.attacks import add_attacks
@@ -216,14 +216,14 @@ def test_a_thousand_classes_are_shown_a_part_at_a_time() -> None:
     column = GroupColumn(key="k", title="t", overall=Estimate(value=0.5, n=9), classes=figures)
     other = column.model_copy(update={"key": "l", "good": False, "unit": "2"})
     groups = [Group(number, f"c{number}", "", None) for number in range(1000)]
-    joint = joint_classes([("a", column), ("b", other)], groups, "", 25, set())
+    joint = joint_classes([("a", column), ("b", other)], groups, Shape(None, "", 25))
     assert (len(joint.rows), joint.total) == (25, 1000)
     assert {row.name for row in joint.rows[:2]} == {"c500", "c700"}
-    assert [row.name for row in joint_classes([("a", column), ("b", other)], groups, "b.l", 2, set()).rows] == [
+    assert [row.name for row in joint_classes([("a", column), ("b", other)], groups, Shape(None, "b.l", 2)).rows] == [
         "c999",
         "c998",
     ]
-    assert [row.name for row in joint_classes([("a", column), ("b", other)], groups, "a.k", 2, set()).rows] == [
+    assert [row.name for row in joint_classes([("a", column), ("b", other)], groups, Shape(None, "a.k", 2)).rows] == [
         "c0",
         "c1",
     ]

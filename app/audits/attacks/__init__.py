@@ -3,6 +3,7 @@
 from app.audits.attacks.budgets import passes
 from app.audits.attacks.headlines import group_columns, headlines
 from app.audits.attacks.page import panels
+from app.audits.attacks.page_files import files
 from app.audits.attacks.schema import AttacksSummary, Params
 from app.audits.base import AuditKind, ModelStageSpec, StageSpec
 from app.audits.pixels import ALL_FORMATS
@@ -33,6 +34,7 @@ AUDIT = AuditKind(
     by_default=False,
     reads_sentences=False,
     panels=panels,
+    files=files,
     headlines=headlines,
     group_columns=group_columns,
     needs_embeddings=False,

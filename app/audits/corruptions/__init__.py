@@ -3,6 +3,7 @@
 from app.audits.base import AuditKind, ModelStageSpec, StageSpec
 from app.audits.corruptions.headlines import group_columns, headlines
 from app.audits.corruptions.page import panels
+from app.audits.corruptions.page_files import files
 from app.audits.corruptions.schema import CorruptionsSummary, Params, passes
 from app.audits.pixels import ALL_FORMATS
 
@@ -30,6 +31,7 @@ AUDIT = AuditKind(
     by_default=False,
     reads_sentences=False,
     panels=panels,
+    files=files,
     headlines=headlines,
     group_columns=group_columns,
     needs_embeddings=False,

@@ -10,10 +10,12 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, Field
 
 from app.audits import kind as kind_named
-from app.audits import kinds
+from app.audits import kinds as known
 from app.errors import FaultlineError, UserError
 from app.services import request_audit as service
 from app.services.approve_version import retired_note
+from app.services.budgets import FIELD as BUDGET
+from app.services.budgets import budgets, has_budget, with_budget
 from app.services.request_audit import RunRequest
 from app.settings import get_settings
 from app.store.repositories import datasets, decisions, registry
@@ -42,6 +44,8 @@ class KindForm(BaseModel):
     title: str
     description: str
     by_default: bool = Field(description="Whether the form comes with it chosen.")
+    stress_test: bool = Field(description="Whether its results stand on the robustness page.")
+    budgets: str = Field(description="What each of its budgets does; empty where it has none.")
     fields: list[FormField]
 
 
@@ -66,6 +70,7 @@ class NewAuditPage(BaseModel):
     encoders: list[Option]
     encoder: str = Field(description="The installation's default encoder.")
     kinds: list[KindForm]
+    budgets: list[str] = Field(description="What can be chosen for all kinds that have budgets, the cheapest first.")
     chosen_model: str
     chosen_data: str
     chosen_train: str
@@ -97,7 +102,8 @@ def new_audit(
         data = data or f"{dataset}/"
     given = {"encoder": [encoder] if encoder else [], "kinds": kinds or []}
     form = Form(values={name: values for name, values in given.items() if values}, begun=True)
-    return _new(access, project, form, (model_version, data, train))
+    asked: dict[str, dict[str, Any]] = {name: {} for name in kinds or [] if name in known()}
+    return _new(access, project, form, (model_version, data, train), asked)
 
 
 @pages.html.post("/audits/new")
@@ -118,7 +124,9 @@ def start_audit(request: Request, access: ProjectAccess, sent: SentForm) -> Resp
 
 def _wanted(sent: SentForm) -> RunRequest:
     chosen = texts(sent, "kinds")
-    params = {name: read_fields(kind_named(name).params, name, sent) for name in chosen if name in kinds()}
+    there = [name for name in chosen if name in known()]
+    params = {name: read_fields(kind_named(name).params, name, sent) for name in there}
+    params = with_budget(params, there, text(sent, "budget"))
     more = {"kinds": chosen, "params": params, "seed": text(sent, "seed") or 0, "name": text(sent, "name")}
     choice = (text(sent, "model_version"), text(sent, "data"), text(sent, "train"))
     return _request(choice, text(sent, "encoder"), **more)
@@ -161,7 +169,8 @@ def _new(
         train_splits=[option for option in data if option.value.partition("/")[0] == choice[1].partition("/")[0]],
         encoders=_encoders(),
         encoder=get_settings().encoder,
-        kinds=[_kind_form(name) for name in sorted(kinds())],
+        kinds=[_kind_form(name) for name in sorted(known(), key=lambda name: (known()[name].stress_test, name))],
+        budgets=budgets(),
         chosen_model=choice[0],
         chosen_data=choice[1],
         chosen_train=choice[2],
@@ -243,5 +252,7 @@ def _kind_form(name: str) -> KindForm:
     kind = kind_named(name)
     fields = form_fields(kind.params, name)
     return KindForm(
-        name=name, title=kind.title, description=kind.description, by_default=kind.by_default, fields=fields
+        **{name: getattr(kind, name) for name in ("name", "title", "description", "by_default", "stress_test")},
+        budgets=kind.params.model_fields[BUDGET].description or "" if has_budget(name) else "",
+        fields=fields,
     )

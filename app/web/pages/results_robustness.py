@@ -20,6 +20,8 @@ from app.web.robustness import (
     Columns,
     Joint,
     Scorecard,
+    Shape,
+    accuracy,
     class_groups,
     columns_of,
     joint_classes,
@@ -65,10 +67,10 @@ def robustness(
     """How easily the model breaks, for which classes and slices, and what is proven not to break."""
     reader = open_run(access, run_id)
     kinds, path = reader.run.kinds, f"{home(reader.run)}/robustness"
-    columns, most = columns_of(reader, kinds), None if every else SHOWN
-    scores = set(reader.score_reader.extra)
-    classes = joint_classes(columns, class_groups(reader, _unchanged(reader, columns)), sort, most, scores)
-    slices = joint_slices(columns, slice_groups(reader), sort, most, scores)
+    columns, scores = columns_of(reader, kinds), frozenset(reader.score_reader.extra)
+    shape = Shape(accuracy(reader.summary("card")), sort, None if every else SHOWN, scores)
+    classes = joint_classes(columns, class_groups(reader, _unchanged(reader, columns)), shape)
+    slices = joint_slices(columns, slice_groups(reader), shape)
     hidden = max(classes.total - len(classes.rows), slices.total - len(slices.rows))
     untested = _untested(kinds)
     return RobustnessPage(
