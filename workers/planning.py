@@ -102,20 +102,21 @@ def leave_out(job: list[Any], name: str, message: str) -> None:
 
 def open_shards(job: list[Any], name: str, base: dict[str, Any]) -> list[list[int]]:
     """Mark a sharded stage running and return the shards that are not in the store."""
-    this, store = Job(*job), get_artifacts()
-    shards = load_run(this.id).shards(name)
+    this, store, plan = Job(*job), get_artifacts(), load_run(Job(*job).id)
+    shards = plan.shards(name)
     missing = [rows for rows in shards if not store.has(keys.shard_key(stage_of(name), base, *rows))]
     total, left = _rows(shards), _rows(missing)
     with transaction() as session:
         jobs.begin_stage(session, this, name, total=total, cached=total - left)
         before = f"; {total - left:,} were computed before" if left < total else ""
-        jobs.log(session, this, f"{name}: {left:,} rows to go in {len(missing):,} shards{before}")
+        jobs.log(session, this, f"{plan.spoken(name)}: {left:,} rows to go in {len(missing):,} shards{before}")
     return missing
 
 
 def set_aside(job: list[Any], name: str, rows: list[int], message: str) -> None:
     """Log that a shard will not be part of this run."""
-    text = f"{name}: rows {rows[0]:,} to {rows[1] - 1:,} are set aside and not audited. {message}"
+    spoken = load_run(Job(*job).id).spoken(name)
+    text = f"{spoken}: rows {rows[0]:,} to {rows[1] - 1:,} are set aside and not audited. {message}"
     with transaction() as session:
         jobs.log(session, Job(*job), text, "warning")
 

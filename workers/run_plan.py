@@ -201,6 +201,11 @@ class RunPlan:
             require(kind.name in self.seconds, f"“{kind.title}” needs a second data set; start the audit with one.")
             self.seconds[kind.name].require_comparable(self)
 
+    def spoken(self, line: str) -> str:
+        """A line as sentences name it."""
+        own = self.of_line(line)
+        return f"{stage_of(line)} of “{own.rows.dataset.name}” / {own.split}" if own.split else line
+
     def require_comparable(self, audited: RunPlan) -> None:
         """Raise a `UserError` unless this second data set can be compared with the audited split."""
         own = second_set.Wanted(

@@ -13,7 +13,7 @@ from app.loaders import encoder_names
 from app.loaders.datasets.report import compare_classes
 from app.loaders.models.predictions_ids import IDS_FILE, hashed
 from app.services import keys
-from app.store.manifest import example_ids
+from app.store.manifest import example_ids, hashes
 from app.store.models import Checkpoint, Dataset, DatasetSplit, ModelVersion
 from app.store.places import get_artifacts
 
@@ -140,6 +140,28 @@ def require_predictions(
         f"“{dataset.name}” / {audited.name}: ids here look like “{first}”. Choose the data set that it was made for, "
         "or a table with these ids.",
     )
+
+
+def require_distinct(
+    version: ModelVersion, first: tuple[Dataset, DatasetSplit], second: tuple[Dataset, DatasetSplit]
+) -> None:
+    """Look whether a table of predictions can tell the examples of two splits apart.
+
+    Raises:
+        FieldError: two different examples have one id.
+    """
+    if version.format != "predictions" or first[0].id == second[0].id:
+        return
+    store = get_artifacts()
+    pictures = [hashes(store.local(data.artifact_key), split.start, split.stop) for data, split in (first, second)]
+    twice = [name for name, picture in pictures[1].items() if pictures[0].get(name, picture) != picture]
+    if twice:
+        raise FieldError(
+            "dataset_id",
+            f"{len(twice):,} examples of “{second[0].name}” have the id of another example of “{first[0].name}”, such "
+            f"as “{twice[0]}”: a table of predictions cannot tell them apart. Import one of the sets with ids of its "
+            "own.",
+        )
 
 
 def _shows_features(version: ModelVersion) -> bool:

@@ -79,6 +79,7 @@ def require(kind: AuditKind, second: SecondSet, wanted: Wanted) -> None:
         if wanted.version.format != "predictions" and kind.needs_predictions and not fit.has_images(second.dataset):
             raise FieldError(field, f"“{second.dataset.name}” has no images, so the model has nothing to look at.")
         fit.require_predictions(wanted.version, wanted.checkpoints, second.dataset, second.split)
+        fit.require_distinct(wanted.version, (wanted.dataset, wanted.audited), second)
         fit.require_embeddings(wanted.encoder, wanted.version, second.dataset, [kind.name])
     except FieldError as error:
         raise FieldError(field, error.message) from error

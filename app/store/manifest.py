@@ -30,6 +30,14 @@ def example_ids(folder: Path, start: int, stop: int, batch: int = 16_384) -> Ite
         yield column.slice(begin, batch).to_pylist()
 
 
+def hashes(folder: Path, start: int, stop: int) -> dict[str, str]:
+    """Return the picture's hash of each example id of the rows [start, stop); an id of its own where there is none."""
+    filters = [("row", ">=", start), ("row", "<", stop)]
+    table = pq.read_table(folder / MANIFEST, columns=["row", "example_id", "sha256"], filters=filters)
+    columns = (table[name].to_pylist() for name in table.column_names)
+    return {name: hash_ or f"{folder.name} {row}" for row, name, hash_ in zip(*columns, strict=True)}
+
+
 def rows_of_class(folder: Path, label: int, start: int, stop: int, after: int, limit: int) -> list[int]:
     """Return up to `limit` rows of a class in [start, stop), from row `after` on, in order."""
     begin = max(start, after)

@@ -147,7 +147,7 @@ def test_other_models_make_a_line(results: Results, tmp_path: Path) -> None:
         run = session.get_one(AuditRun, results.built.run_id)
         for first, second in accuracies:
             _other_model(session, run, first, second, summary)
-    robust = panel(results, results.robustness)["effective"]
+    robust = panel(results, results.robustness)["effective"][0]
     assert [(model["first"], model["second"]) for model in robust["models"]] == accuracies[::-1]
     x, y = (np.log(np.array(of) / (1 - np.array(of))) for of in zip(*accuracies, strict=True))
     slope, intercept = np.polyfit(x, y, 1)

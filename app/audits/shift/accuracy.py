@@ -36,6 +36,7 @@ def compare(inputs: Inputs) -> Result:
     summary = {
         "unavailable": "",
         "budget": inputs.params.budget,
+        "published": inputs.params.published,
         "first": _name(first, ""),
         "second": _name(second, inputs.second.dataset, inputs.second.dataset_id),
         "notes": list(inputs.second.notes),

@@ -45,7 +45,7 @@ class RunShift(BaseModel):
     estimate_text: list[str] = []
     shares: Shares | None = None
     no_shares: str = ""
-    effective: Robust | None = None
+    effective: list[Robust] = []
     typical_first: list[Thumb] = []
     typical: list[Thumb] = []
     typical_href: str = ""

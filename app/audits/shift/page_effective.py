@@ -1,4 +1,4 @@
-"""Effective robustness: the model beside the line that the project's other models follow. Imports no torch."""
+"""Effective robustness: the model beside the lines that other models follow. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pydantic import BaseModel
 
 from app.audits.base import RunReader
 from app.audits.pieces import Estimate, OtherRun
-from app.audits.shift.schema import ShiftSummary
+from app.audits.shift.schema import Changed, ShiftSummary
 from app.audits.shift.sets import estimate
 from app.audits.splits import NamedSplit
 from app.numerics.shift.effective import LEAST, effective_robustness
+from app.numerics.shift.published import published
 
 RESAMPLES = 300
 
@@ -27,36 +28,54 @@ class OtherModel(BaseModel):
 class Robust(BaseModel):
     """A model beside a line."""
 
+    title: str
     models: list[OtherModel]
     expected: float | None = None
     residual: Estimate | None = None
     text: str
+    source: str = ""
 
 
-def effective(summary: ShiftSummary, reader: RunReader) -> Robust | None:
-    """Return the residual over the line through the project's other models; None without labels."""
-    change = summary.accuracy.change
-    if change is None or summary.first is None or summary.second is None:
-        return None
-    models = list(_others(summary, reader))
-    distinct = len({model.first for model in models})
-    if len(models) < LEAST or distinct < 2:
+def effective(summary: ShiftSummary, reader: RunReader) -> list[Robust]:
+    """Return the residual over the line of the project's other models and over a published one; none without labels."""
+    if summary.accuracy.change is None or summary.second is None:
+        return []
+    found = [_own(summary.accuracy.change, list(_others(summary, reader)))]
+    return [*found, _published(summary.accuracy.change, summary.published)] if summary.published != "none" else found
+
+
+def _own(change: Changed, models: list[OtherModel]) -> Robust:
+    title = "Against the project's other models"
+    if len(models) < LEAST or len({model.first for model in models}) < 2:
         text = (
             f"{len(models):,} other models of this project were audited on both sets; a line needs {LEAST} with "
             "different accuracies. Audit further models here and on the second set."
         )
-        return Robust(models=models, text=text)
-    pairs = ((round(e.value * e.n), e.n) for e in (change.first, change.second))
-    here, there = pairs
-    found = effective_robustness(
-        here, there, ([m.first for m in models], [m.second for m in models]), seed=0, resamples=RESAMPLES
-    )
+        return Robust(title=title, models=models, text=text)
+    return _beside(change, title, models, f"{len(models):,} other models of this project")
+
+
+def _published(change: Changed, key: str) -> Robust:
+    line = published()[key]
+    models = [
+        OtherModel(name=name, first=float(first), second=float(second))
+        for name, first, second in zip(line.models, line.accuracy, line.shifted_accuracy, strict=True)
+    ]
+    title = f"Against {len(models):,} published models"
+    found = _beside(change, title, models, f"{len(models):,} models measured on {line.original} and on {line.shifted}")
+    return found.model_copy(update={"source": line.source})
+
+
+def _beside(change: Changed, title: str, models: list[OtherModel], of: str) -> Robust:
+    here, there = ((round(found.value * found.n), found.n) for found in (change.first, change.second))
+    pairs = [model.first for model in models], [model.second for model in models]
+    found = effective_robustness(here, there, pairs, seed=0, resamples=RESAMPLES)
     beyond = " Its accuracy lies beyond theirs, so that the line is drawn out to it." if found.outside else ""
     text = (
-        f"A line through {len(models):,} other models of this project, on logit axes. Above it the model loses less to "
-        f"the shift than its accuracy lets expect.{beyond}"
+        f"A line through {of}, on logit axes. Above it the model loses less to the shift than its accuracy lets "
+        f"expect.{beyond}"
     )
-    return Robust(models=models, expected=found.expected, residual=estimate(found.residual), text=text)
+    return Robust(title=title, models=models, expected=found.expected, residual=estimate(found.residual), text=text)
 
 
 def _others(summary: ShiftSummary, reader: RunReader) -> Iterator[OtherModel]:

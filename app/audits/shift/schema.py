@@ -11,6 +11,8 @@ from app.audits.pieces import Estimate
 from app.audits.splits import CHOICE, named_split
 
 Budget = Literal["quick", "standard", "thorough"]
+Line = Literal["none", "imagenetv2", "cifar10.1"]
+"""Keys of `app.numerics.shift.published`."""
 Verdict = Literal["none", "label", "covariate", "both"]
 LEVEL = 0.05
 """Of every family of tests, after its correction."""
@@ -53,6 +55,14 @@ class Params(BaseModel):
         description="All images are predicted. Two-sample tests compare up to 300 (quick), 1,000 (standard) or 2,000 "
         "(thorough) images of each set, 60, 150 or 300 of each of the 20, 100 or 1,000 largest classes; intervals "
         "rest on 300, 1,000 or 2,000 resamples.",
+    )
+
+    published: Line = Field(
+        "none",
+        title="Published line",
+        description="Models that others measured, for effective robustness. Choose imagenetv2 where ImageNet's "
+        "validation images are audited against ImageNetV2 (matched frequency), cifar10.1 where CIFAR-10's test images "
+        "are audited against CIFAR-10.1; of other data a published line says nothing.",
     )
 
     @field_validator("second")
@@ -177,6 +187,7 @@ class TwoSample(BaseModel):
     p_value: float
     holm: float
     null_95: float | None = None
+    auc: float | None = Field(None, description="Of the classifier: area under the curve, which its p-value is of.")
     n: tuple[int, int]
 
 
@@ -208,6 +219,7 @@ class ShiftSummary(BaseModel):
 
     unavailable: str = ""
     budget: Budget = "quick"
+    published: Line = "none"
     first: SetName | None = None
     second: SetName | None = None
     notes: list[str] = Field([], description="How the second set's classes were matched.")

@@ -109,6 +109,7 @@ def _tests(kernel: MMDResult, told: ClassifierTest) -> list[TwoSample]:
             value=Estimate(value=told.accuracy, low=told.low, high=told.high, n=told.n_x + told.n_y),
             p_value=told.p_value,
             holm=adjusted[1],
+            auc=told.auc,
             n=(told.n_x, told.n_y),
         ),
     ]
