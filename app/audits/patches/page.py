@@ -9,13 +9,20 @@ from app.audits.patches.page_cell import cell_panel
 from app.audits.patches.page_groups import GroupLine, class_panel, classes, slice_panel, slices
 from app.audits.patches.page_image import image_panel
 from app.audits.patches.page_map import Chart, chart
-from app.audits.patches.page_sizes import SizeView, size_views
+from app.audits.patches.page_sizes import SizeView, cell_link, size_views
 from app.audits.patches.schema import PatchesSummary
 from app.audits.patches.words import MEANINGS, NAMES, sentences, size_text
 from app.audits.pieces import Estimate
 
 KIND = "patches"
 ORDER = 66
+
+
+class MethodCell(BaseModel):
+    """One method at one size."""
+
+    href: str = Field(description="Path of its images; empty in a report.")
+    certified: Estimate
 
 
 class MethodLine(BaseModel):
@@ -26,7 +33,7 @@ class MethodLine(BaseModel):
     settings: str
     passes: float = Field(description="Images shown to the network for each audited one.")
     defended: Estimate = Field(description="Share right unchanged, at the middle size.")
-    certified: list[Estimate]
+    cells: list[MethodCell]
 
 
 class RunPatches(BaseModel):
@@ -66,7 +73,7 @@ def panels(subject: Subject, reader: RunReader) -> list[Panel]:
 def _run_panel(subject: Subject, summary: PatchesSummary, reader: RunReader) -> Panel:
     measured = not summary.unavailable
     live = subject.type == "robustness" and measured
-    found, methods = slices(summary, reader) if live else [], _methods(summary)
+    found, methods = slices(summary, reader) if live else [], _methods(summary, reader)
     context = RunPatches(
         unavailable=summary.unavailable,
         sentences=sentences(summary) if measured else [],
@@ -87,7 +94,7 @@ def _run_panel(subject: Subject, summary: PatchesSummary, reader: RunReader) -> 
     return Panel(KIND, "Patch certificates", "patches/run.html", context, ORDER)
 
 
-def _methods(summary: PatchesSummary) -> list[MethodLine]:
+def _methods(summary: PatchesSummary, reader: RunReader) -> list[MethodLine]:
     return [
         MethodLine(
             name=NAMES[row.method],
@@ -95,7 +102,10 @@ def _methods(summary: PatchesSummary) -> list[MethodLine]:
             settings=row.settings,
             passes=row.passes,
             defended=row.defended[summary.middle],
-            certified=row.certified,
+            cells=[
+                MethodCell(href=cell_link(row.method, size.px, reader), certified=estimate)
+                for size, estimate in zip(summary.sizes, row.certified, strict=True)
+            ],
         )
         for row in summary.methods
     ]

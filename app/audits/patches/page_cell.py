@@ -9,7 +9,7 @@ from app.audits.base import Panel, RunReader, Subject
 from app.audits.drawn import LEAST
 from app.audits.patches.figures import group_row
 from app.audits.patches.page_groups import GroupLine
-from app.audits.patches.page_sizes import STAGE, arrays_of, cell_of, images_at, thumbs
+from app.audits.patches.page_sizes import STAGE, arrays_of, cell_link, cell_of, images_at, thumbs
 from app.audits.patches.schema import METHODS, PatchesSummary
 from app.audits.patches.words import NAMES, size_text
 from app.audits.pieces import Estimate, Link, Thumb
@@ -48,10 +48,7 @@ def cell_panel(subject: Subject, summary: PatchesSummary, reader: RunReader) -> 
         defended=row.defended[column],
         certified=row.certified[column],
         others=[
-            Link(
-                text=size_text(size),
-                href=reader.link(Subject("cell", reader.run_id, key=f"patches/{cell_of(row.method, size.px)}")),
-            )
+            Link(text=size_text(size), href=cell_link(row.method, size.px, reader))
             for other, size in enumerate(summary.sizes)
             if other != column
         ],

@@ -13,7 +13,7 @@ from app.audits.patches.words import NAMES, SLUGS
 from app.audits.pieces import Estimate
 
 LEVELS = 10
-WIDTH, HEIGHT, LEFT, BOTTOM = 560, 240, 40, 28
+WIDTH, HEIGHT, LEFT, BOTTOM, ASIDE = 560, 240, 48, 28, 40
 
 
 class Shade(BaseModel):
@@ -89,8 +89,9 @@ def _cells(there: NDArray[np.bool_]) -> str:
 
 def chart(summary: PatchesSummary) -> Chart:
     """Lay out the curves of all methods."""
-    most = max(size.px for size in summary.sizes) * 1.05
-    xs = [round(LEFT + (WIDTH - LEFT - 12) * size.px / most, 1) for size in summary.sizes]
+    first, last = summary.sizes[0].px, summary.sizes[-1].px
+    room = WIDTH - LEFT - 2 * ASIDE
+    xs = [round(LEFT + ASIDE + room * (size.px - first) / max(last - first, 1), 1) for size in summary.sizes]
     return Chart(
         width=WIDTH,
         height=HEIGHT,

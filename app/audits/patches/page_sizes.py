@@ -94,12 +94,17 @@ def cell_of(method: Method, px: int) -> str:
     return f"{SLUGS[method]}-{px}px"
 
 
+def cell_link(method: Method, px: int, reader: RunReader) -> str:
+    """The path of a method's images at a size."""
+    return reader.link(Subject("cell", reader.run_id, key=f"patches/{cell_of(method, px)}"))
+
+
 def _methods(summary: PatchesSummary, column: int, reader: RunReader) -> list[MethodAt]:
     px = summary.sizes[column].px
     return [
         MethodAt(
             name=NAMES[row.method],
-            href=reader.link(Subject("cell", reader.run_id, key=f"patches/{cell_of(row.method, px)}")),
+            href=cell_link(row.method, px, reader),
             defended=row.defended[column],
             certified=row.certified[column],
         )
