@@ -105,7 +105,10 @@ def test_an_image_says_what_is_known_of_it(results: Results) -> None:
         ),
         (np.flatnonzero((state == OPEN).all(1) & (details["complete"][:, 0] == 0))[0], "ran out of time"),
         (np.flatnonzero(by[:, 0] == WRONG)[0], "there is nothing to prove"),
-        (np.flatnonzero((by[:, 0] == COMPLETE) & (state[:, 0] == BROKEN))[0], "roken: a change of at most L∞ ε = 2/255"),
+        (
+            np.flatnonzero((by[:, 0] == COMPLETE) & (state[:, 0] == BROKEN))[0],
+            "roken: a change of at most L∞ ε = 2/255",
+        ),
     ):
         path = f"{results.run}/images/{TRAIN_ROWS + int(details['positions'][place])}"
         context = panel(results, path, f"{KIND}-image")
