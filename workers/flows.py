@@ -125,7 +125,7 @@ def _retrain(engine: Engine, job: Job, plan: dict[str, Any], line: str, keys: Ma
         }
         pending.append(([start, stop], engine.submit(unit, plan["queue"], f"{line}-{start}".replace(":", "-"))))
     aside = _gather(engine, job, line, pending, retraining)
-    args = {"plan": chosen, "aside": aside}
+    args = {"plan": chosen, "aside": aside, "line": line}
     joined: Unit = {"job": list(job), "stage": "join-retrained", "line": line, "args": args}
     return str(_result(engine.submit(joined, plan["queue"], f"join-{line}".replace(":", "-")).answer())["key"])
 

@@ -38,16 +38,21 @@ def require_retrainable(plan: RunPlan) -> None:
 
 def chosen(line: str, earlier: dict[str, str]) -> str:
     """Key of the plan that the retraining stage "<kind>:<stage>" follows."""
-    kind, _, name = line.partition(":")
-    spec = next(s for s in kind_named(kind).stages if isinstance(s, RetrainStageSpec) and s.name == name)
+    kind, spec = stage_of(line)
     return earlier[f"{kind}:{spec.plan}"]
+
+
+def stage_of(line: str) -> tuple[str, RetrainStageSpec]:
+    """The kind's name and the retraining stage that a line "<kind>:<stage>" speaks of."""
+    kind, _, name = line.partition(":")
+    return kind, next(s for s in kind_named(kind).stages if isinstance(s, RetrainStageSpec) and s.name == name)
 
 
 def open_models(job: list[Any], line: str, plan_key: str, device: str) -> list[list[int]]:
     """Mark a retraining stage running and return its ranges of networks that are not in the store."""
     this, store = Job(*job), get_artifacts()
     plan = load_run(this.id)
-    planned = planned_models(plan, plan_key)
+    planned = planned_models(plan, plan_key, line)
     shards = ranges(plan, len(planned))
     missing = [models for models in shards if not store.has(models_key(plan, planned, device, *models))]
     left = sum(stop - start for start, stop in missing)
@@ -72,11 +77,19 @@ def close_shards(job: list[Any], line: str, aside: list[list[int]]) -> None:
             jobs.log(session, Job(*job), f"{line}: {left_out:,} models are left out", "warning")
 
 
-def planned_models(plan: RunPlan, plan_key: str) -> StoredPlan:
-    """The plan of a retraining stage."""
+def planned_models(plan: RunPlan, plan_key: str, line: str) -> StoredPlan:
+    """The plan that the retraining stage "<kind>:<stage>" follows, with what it measures of each network."""
     rows = plan.range("train")
     assert rows is not None
-    return StoredPlan(get_artifacts().local(plan_key), rows[1] - rows[0])
+    kind, spec = stage_of(line)
+    params = plan.kind_params(kind_named(kind))
+    asked = {
+        "function": spec.measure,
+        "version": spec.version,
+        "params": {name: params[name] for name in spec.params},
+        "seed": plan.rows.run.seed,
+    }
+    return StoredPlan(get_artifacts().local(plan_key), rows[1] - rows[0], asked if spec.measure else None)
 
 
 def ranges(plan: RunPlan, count: int) -> list[list[int]]:

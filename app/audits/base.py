@@ -122,6 +122,11 @@ class RetrainStageSpec:
     """The earlier stage that says which rows each network sees, from which seed, and what it is asked."""
     switch: str
     """Name of the kind's whole-number parameter that asks for retraining."""
+    measure: str = ""
+    """`package.module:callable` inside the kind's folder, `(TrainedNetwork) -> {name: array [targets, …]}`, called on
+    each network in the child that trained it; see `app.audits.retraining`. Empty: margins are all that is wanted."""
+    params: tuple[str, ...] = ()
+    """Names of the kind's parameters that `measure` depends on."""
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -3,14 +3,20 @@
 The stage that plans leaves the details `masks` uint8 [M, ⌈N / 8⌉] (`np.packbits`, a bit for each row of the training
 split), `seeds` int64 [M] and `targets` int64 [m] (places in the audited split). The retraining leaves `models` int64
 [M'] (which of them are there; the others crashed again and again), `margins` float32 [M', m] and `right` bool [M', m]
-on the targets, and `own` float32 [M', N], the margins of the training rows.
+on the targets, and `own` float32 [M', N], the margins of the training rows. A plan may also leave `noise` float64 [M],
+the noise that each network is trained with in place of the recipe's. Where the stage names a function to `measure`, the
+child calls it on each trained network, whose weights nobody keeps, and the retraining leaves `measured.<name>`
+[M', m, …] besides.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +26,42 @@ from app.audits.base import Inputs, Result
 _MODEL_SEEDS = 2**31
 
 
+MEASURED = "measured."
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """What a function that measures trained networks gets, in the sandboxed child."""
+
+    forward: Callable[[Any], Any]
+    """torch float32 [b, channels, height, width] in [0, 1], before normalisation → logits float32 [b, C]."""
+    images: Any
+    """torch float32 [m, channels, height, width] in [0, 1]: the targets, on the network's device."""
+    labels: NDArray[np.int64]
+    """int64 [m], in the model's numbering; −1 where unknown or not readable."""
+    rows: NDArray[np.int64]
+    """int64 [m], data set rows."""
+    noise: float
+    """Standard deviation of the noise that it was trained with."""
+    params: Mapping[str, Any]
+    seed: int
+    """Of the run."""
+    progress: Callable[[float], None]
+
+
 class RetrainPlan(NamedTuple):
-    """Networks to train: `masks` bool [M, N], `seeds` int64 [M], `targets` int64 [m]."""
+    """Networks to train: `masks` bool [M, N], `seeds` int64 [M], `targets` int64 [m], `noise` float64 [M] or none."""
 
     masks: NDArray[np.bool_]
     seeds: NDArray[np.int64]
     targets: NDArray[np.int64]
+    noise: NDArray[np.float64] | None = None
 
     def result(self) -> Result:
         """This plan as a stage leaves it."""
         packed = np.packbits(self.masks, axis=1)
-        return Result(summary={}, details={"masks": packed, "seeds": self.seeds, "targets": self.targets})
+        noise = {} if self.noise is None else {"noise": self.noise}
+        return Result(summary={}, details={"masks": packed, "seeds": self.seeds, "targets": self.targets, **noise})
 
 
 class Retrained(NamedTuple):
@@ -45,12 +76,17 @@ class Retrained(NamedTuple):
 
 
 class StoredPlan:
-    """A plan as its stage left it, for a training split of `rows` rows; masks are unpacked for some networks only."""
+    """A plan as its stage left it, for a training split of `rows` rows; masks are unpacked for some networks only.
 
-    def __init__(self, folder: Path, rows: int) -> None:
+    `measures`: what else is asked of each network, in JSON; empty where nothing is.
+    """
+
+    def __init__(self, folder: Path, rows: int, measures: Mapping[str, Any] | None = None) -> None:
         self._packed = np.load(folder / "masks.npy", mmap_mode="r")
         self._seeds, self._rows = np.load(folder / "seeds.npy"), rows
         self.targets: NDArray[np.int64] = np.load(folder / "targets.npy")
+        self._noise = np.load(folder / "noise.npy") if (folder / "noise.npy").exists() else None
+        self.measures = dict(measures or {})
 
     def __len__(self) -> int:
         return len(self._seeds)
@@ -59,13 +95,17 @@ class StoredPlan:
         """The networks [start, stop)."""
         packed = self._packed[start:stop]
         masks = np.unpackbits(packed, axis=1, count=self._rows).astype(bool)
-        return RetrainPlan(masks, self._seeds[start:stop], self.targets)
+        noise = None if self._noise is None else self._noise[start:stop]
+        return RetrainPlan(masks, self._seeds[start:stop], self.targets, noise)
 
     def fingerprint(self, start: int, stop: int) -> str:
-        """SHA-256 of what the networks [start, stop) see, their seeds, and what they are asked."""
+        """SHA-256 of what the networks [start, stop) see, with what noise, their seeds, and what they are asked."""
         digest = hashlib.sha256()
-        for part in (self._packed[start:stop], self._seeds[start:stop], self.targets):
+        noise = [] if self._noise is None else [self._noise[start:stop]]
+        for part in (self._packed[start:stop], self._seeds[start:stop], self.targets, *noise):
             digest.update(str(part.shape).encode() + np.ascontiguousarray(part).tobytes())
+        if self.measures:
+            digest.update(json.dumps(self.measures, sort_keys=True).encode())
         return digest.hexdigest()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from app.audits.base import Result
+from app.audits.retraining import MEASURED
 from app.services import keys
 from app.store.artifacts import artifact_key
 from app.store.durable import reserve
@@ -21,11 +22,11 @@ ARRAYS = {"margins": np.float32, "right": np.bool_, "own": np.float32}
 
 
 def run(work: Work) -> dict[str, Any]:
-    """Write `models`, `margins`, `right` and `own`, see `app.audits.retraining`; return their key."""
+    """Write `models`, `margins`, `right`, `own` and what was measured, see `app.audits.retraining`; return the key."""
     plan, store = load_run(work.job.id), get_artifacts()
     rows = plan.range("train")
     assert rows is not None
-    planned = planned_models(plan, work.args["plan"])
+    planned = planned_models(plan, work.args["plan"], work.args["line"])
     there = [some for some in ranges(plan, len(planned)) if some not in work.args["aside"]]
     parts = [models_key(plan, planned, work.device, *some) for some in there]
     key = artifact_key("join-retrained", keys.ASSEMBLE_VERSION, models=there, parts=parts, plan=work.args["plan"])
@@ -34,9 +35,12 @@ def run(work: Work) -> dict[str, Any]:
         widths = {"margins": len(planned.targets), "right": len(planned.targets), "own": rows[1] - rows[0]}
         with store.write(key) as folder:
             results.save(Result(summary={}, details={"models": models}), folder)
+            folders = [folder_of(plan, planned, work.device, some) for some in there]
             for name, dtype in ARRAYS.items():
-                paths = [folder_of(plan, planned, work.device, some) / f"{name}.npy" for some in there]
+                paths = [part / f"{name}.npy" for part in folders]
                 _join(folder / f"{name}.npy", paths, (len(models), widths[name]), dtype)
+            for path in sorted(folders[0].glob(f"{MEASURED}*.npy")) if folders else []:
+                np.save(folder / path.name, np.concatenate([np.load(part / path.name) for part in folders]))
     work.end(key)
     return {"key": key}
 

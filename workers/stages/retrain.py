@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.audits.retraining import RetrainPlan
+from app.audits.retraining import MEASURED, RetrainPlan
 from app.settings import get_settings
 from app.store.images import DatasetImages
 from app.store.places import get_artifacts, get_blobs
@@ -28,18 +28,19 @@ TRAIN = "app.loaders.models.retrain:train_models"
 
 
 def run(work: Work) -> dict[str, Any]:
-    """Write the artifact of a range of networks (margins, right, own), unless it is there."""
+    """Write the artifact of a range of networks (margins, right, own, what was measured), unless it is there."""
     start, stop = work.args["models"]
     plan = load_run(work.job.id)
-    planned = planned_models(plan, work.args["plan"])
+    planned = planned_models(plan, work.args["plan"], work.line)
     key = models_key(plan, planned, work.device, start, stop)
     if not get_artifacts().has(key):
-        _compute(work, plan, planned.part(start, stop), key)
+        _compute(work, plan, (planned.part(start, stop), planned.measures), key)
     work.count(stop - start)
     return {}
 
 
-def _compute(work: Work, plan: RunPlan, planned: RetrainPlan, key: str) -> None:
+def _compute(work: Work, plan: RunPlan, asked: tuple[RetrainPlan, dict[str, Any]], key: str) -> None:
+    planned, measures = asked
     file = get_blobs().local(plan.rows.checkpoints[-1].sha256)
     child = warm.model_child(
         plan.model_hash, [get_blobs().local(row.sha256) for row in plan.rows.checkpoints], work.device
@@ -62,13 +63,15 @@ def _compute(work: Work, plan: RunPlan, planned: RetrainPlan, key: str) -> None:
             "target_labels": str(folder / "targets.npy"),
             "masks": str(folder / "masks.npy"),
             "seeds": planned.seeds.tolist(),
+            "noise": [] if planned.noise is None else planned.noise.tolist(),
+            "measures": {**measures, "rows": (audited[0] + planned.targets).tolist()} if measures else None,
             "output": str(folder / "out"),
             "device": work.device,
         }
         folder.chmod(0o777)
         seconds = get_settings().retrain_seconds
-        child.request(TRAIN, payload, timeout=seconds, on_progress=_told(work), should_stop=work.stopped)
-        _publish(key, folder / "out", planned)
+        answer = child.request(TRAIN, payload, timeout=seconds, on_progress=_told(work), should_stop=work.stopped)
+        _publish(key, folder / "out", planned, answer.get("measured") or {})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -115,10 +118,12 @@ def _told(work: Work) -> Callable[[dict[str, Any]], None]:
     return told
 
 
-def _publish(key: str, output: Path, planned: RetrainPlan) -> None:
+def _publish(key: str, output: Path, planned: RetrainPlan, measured: dict[str, Any]) -> None:
     models, rows = planned.masks.shape
-    shapes = {"margins": ((models, len(planned.targets)), "float32"), "right": ((models, len(planned.targets)), "bool")}
+    asked = (models, len(planned.targets))
+    shapes = {"margins": (asked, "float32"), "right": (asked, "bool"), "own": ((models, rows), "float32")}
+    extra = {f"{MEASURED}{name}": ((*asked, *shape[2:]), dtype) for name, (shape, dtype) in measured.items()}
     with get_artifacts().write(key) as folder:
-        for name, (shape, dtype) in {**shapes, "own": ((models, rows), "float32")}.items():
+        for name, (shape, dtype) in (shapes | extra).items():
             load_array(output, f"{name}.npy", shape, dtype)
             shutil.copyfile(output / f"{name}.npy", folder / f"{name}.npy")

@@ -1,8 +1,8 @@
 """Smoothing: at which radius the answer of a model is certified, when noisy copies of the image vote."""
 
-from app.audits.base import AuditKind, ModelStageSpec, StageSpec
+from app.audits.base import AuditKind, ModelStageSpec, RetrainStageSpec, StageSpec
 from app.audits.pixels import ALL_FORMATS
-from app.audits.smoothing.budgets import passes
+from app.audits.smoothing.budgets import networks, passes
 from app.audits.smoothing.headlines import group_columns, headlines
 from app.audits.smoothing.page import panels
 from app.audits.smoothing.schema import Params, SmoothingSummary
@@ -29,7 +29,25 @@ AUDIT = AuditKind(
             slow=True,
         ),
     ),
-    stages=(StageSpec("summarise", "Sum up certificates", 1, "app.audits.smoothing.summarise:summarise"),),
+    stages=(
+        StageSpec("plan", "Choose copies to train", 1, "app.audits.smoothing.copies:plan"),
+        RetrainStageSpec(
+            "copy",
+            "Train copies with noise",
+            1,
+            plan="plan",
+            switch="train_copy",
+            measure="app.audits.smoothing.measure:measure_copy",
+            params=("radii", "alpha", "budget"),
+        ),
+        StageSpec(
+            "summarise",
+            "Sum up certificates",
+            1,
+            "app.audits.smoothing.summarise:summarise",
+            needs=("plan", "copy"),
+        ),
+    ),
     by_default=False,
     reads_sentences=False,
     panels=panels,
@@ -38,4 +56,5 @@ AUDIT = AuditKind(
     needs_embeddings=False,
     needs_predictions=True,
     passes=passes,
+    networks=networks,
 )

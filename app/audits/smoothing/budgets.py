@@ -8,6 +8,7 @@ from typing import Any
 
 from app.audits.smoothing.schema import COPIES, Budget, Params
 
+
 @dataclass(frozen=True)
 class Effort:
     """How many images and noisy copies."""

@@ -30,7 +30,7 @@ def plan(inputs: Inputs) -> Result:
 
 
 def measured_copies(inputs: Inputs, positions: NDArray[np.int64]) -> tuple[dict[str, NDArray[Any]], str]:
-    """What `measure.judged` says of each copy at these positions, [m, copies, …]; none, and why, where none is there."""
+    """What `judged` says of each copy at these positions, [m, copies, …]; none, and why, where none is there."""
     params: Params = inputs.params
     if not params.train_copy:
         return {}, ""

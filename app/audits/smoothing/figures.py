@@ -36,30 +36,30 @@ class Found(NamedTuple):
 
     def take(self, places: NDArray[np.int64]) -> Found:
         """Some of the images."""
-        return Found(*(values[places] for values in self))
+        return Found(**{name: values[places] for name, values in self._asdict().items()})
 
     @property
     def right(self) -> NDArray[np.bool_]:
         """Whether the smoothed network takes the image for its label."""
-        return self.taken == self.labels
+        return np.asarray(self.taken == self.labels)
 
     @property
     def clean(self) -> NDArray[np.bool_]:
         """Whether the network is right without noise and without smoothing."""
-        return self.base == self.labels
+        return np.asarray(self.base == self.labels)
 
     @property
     def abstained(self) -> NDArray[np.bool_]:
         """Whether no class is certain enough."""
-        return self.decided[:, 0] != CERTIFIED
+        return np.asarray(self.decided[:, 0] != CERTIFIED)
 
     def certified(self, column: int) -> NDArray[np.bool_]:
         """Whether it is right and certified at a radius: column 0 is radius 0, then those that were asked."""
-        return self.right & (self.decided[:, column] == CERTIFIED)
+        return np.asarray(self.right & (self.decided[:, column] == CERTIFIED))
 
     def open(self, column: int) -> NDArray[np.bool_]:
         """Whether the copies that were allowed left it open."""
-        return self.right & (self.decided[:, column] == OPEN)
+        return np.asarray(self.right & (self.decided[:, column] == OPEN))
 
     def beyond(self, radius: float) -> NDArray[np.bool_]:
         """Whether it is right and its own radius is larger."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from app.audits.drawn import drawn
 from app.audits.pixels import PixelShard
+from app.audits.retraining import TrainedNetwork
 from app.audits.smoothing.budgets import EFFORTS
 from app.audits.smoothing.schema import amount
 from app.errors import UserError
@@ -45,6 +46,13 @@ def measure(shard: PixelShard) -> dict[str, NDArray[Any]]:
         "list.row": kept + shard.start,
         **{f"list.{name}": np.stack([one[name] for one in found], axis=1) for name in found[0]},
     }
+
+
+def measure_copy(copy: TrainedNetwork) -> dict[str, NDArray[Any]]:
+    """What `judged` says of a copy under the noise that it was trained with."""
+    return judged(
+        copy.forward, copy.images, copy.labels, copy.rows.tolist(), copy.noise, copy.params, copy.seed, copy.progress
+    )
 
 
 def _places(shard: PixelShard) -> NDArray[np.int64]:
@@ -114,5 +122,5 @@ def _radii(found: Sequence[Answer | Certificate], radii: Sequence[float]) -> dic
 
 @torch.no_grad()
 def _clean(forward: Callable[[Tensor], Tensor], images: Tensor) -> NDArray[np.int32]:
-    parts = [forward(part).argmax(1).cpu().numpy() for part in images.split(_CLEAN)] if len(images) else []
+    parts = [forward(part).argmax(1).cpu().numpy() for part in torch.split(images, _CLEAN)] if len(images) else []
     return np.concatenate([np.zeros(0), *parts]).astype(np.int32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from pydantic import BaseModel, Field
 
@@ -80,7 +81,7 @@ def _curve(variant: Variant, tone: int, most: float) -> Curve:
         for point in variant.curve
     ]
     corners = [(dots[0].x, dots[0].y)]
-    for before, after in zip(dots, dots[1:], strict=False):
+    for before, after in pairwise(dots):
         corners += [(before.x, after.y), (after.x, after.y)]
     return Curve(
         name=title(variant),

@@ -27,9 +27,9 @@ class Params(BaseModel):
     sigmas: list[str] = Field(
         default_factory=lambda: ["0.25"],
         title="σ of the noise, one a line",
-        description="Standard deviation of the Gaussian noise, in pixel values from 0 to 1, before normalisation: one to "
-        "three numbers or fractions. Usual are 0.12, 0.25, 0.5 and 1; a larger one reaches farther and is right less "
-        "often.",
+        description="Standard deviation of the Gaussian noise, in pixel values from 0 to 1, before normalisation: one "
+        "to three numbers or fractions. Usual are 0.12, 0.25, 0.5 and 1; a larger one reaches farther and is right "
+        "less often.",
     )
     radii: list[str] = Field(
         default_factory=lambda: ["0.1", "0.25", "0.5"],

@@ -26,13 +26,13 @@ def sentences(summary: SmoothingSummary) -> list[str]:
     )
     drawn = summary.of_rows - summary.rows
     return [
-        f"{summary.rows:,} of {summary.of_rows:,} labelled images, drawn at random. The smoothed model answers with the "
-        "class that most noisy copies of an image are taken for, or abstains; what is certified is that answer, for "
-        f"every change of the pixels, from 0 to 1, of Euclidean length up to the radius. {how}. Noisy pixels are not "
-        "clipped. The model in use without smoothing has no such guarantee.",
-        f"Each image’s certificate is wrong with probability at most α = {summary.alpha:g}, since the noise is drawn at "
-        f"random: of these {summary.rows:,} expect at most {summary.alpha * summary.rows:.3g} wrong ones for each σ. "
-        "The intervals beside the shares say how far other images of the same kind would move them; α comes on top.",
+        f"{summary.rows:,} of {summary.of_rows:,} labelled images, drawn at random. The smoothed model answers with "
+        "the class that most noisy copies of an image are taken for, or abstains; what is certified is that answer, "
+        f"for every change of the pixels, from 0 to 1, of Euclidean length up to the radius. {how}. Noisy pixels are "
+        "not clipped. The model in use without smoothing has no such guarantee.",
+        f"Each image’s certificate is wrong with probability at most α = {summary.alpha:g}, since the noise is drawn "
+        f"at random: of these {summary.rows:,} expect at most {summary.alpha * summary.rows:.3g} wrong ones for each "
+        "σ. The intervals beside the shares say how far other images of the same kind would move them; α comes on top.",
         f"The budget “{summary.budget}” leaves out {summary.leaves_out}."
         + (f" It also leaves out the other {drawn:,} images." if drawn else ""),
     ]
@@ -45,7 +45,10 @@ def plain(variant: Variant) -> str:
     noise = f"noise of σ = {variant.sigma}"
     found = f"{100 * variant.noisy.value:.1f} % of noisy copies right, without noise {100 * variant.base.value:.1f} %"
     if variant.copied:
-        return f"Even the copy trained with {noise} gets only {found}: a smaller σ, or longer training, is what would help."
+        return (
+            f"Even the copy trained with {noise} gets only {found}: a smaller σ, or longer training, is what would "
+            "help."
+        )
     return (
         f"The model does not stand {noise}: it gets {found}; its smoothed accuracy is "
         f"{100 * variant.smoothed.value:.1f} %. It was probably not trained with noise; a copy trained with it is what "

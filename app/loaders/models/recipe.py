@@ -29,6 +29,9 @@ class Recipe(BaseModel):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     shift: int = Field(0, ge=0, le=1024, description="Pixels by which an image is moved at most, its border repeated.")
     mirror: bool = Field(False, description="Whether half of the images are flipped left to right.")
+    noise: float = Field(
+        0.0, ge=0, le=2, description="Standard deviation of Gaussian noise on every training image, pixels from 0 to 1."
+    )
     clip: float = Field(0.0, ge=0, le=1e6, description="Largest norm of the gradient; 0: no limit.")
     average: float = Field(0.0, ge=0, lt=1, description="Decay of a moving average of the weights; 0: none.")
     precision: Literal["float32", "bfloat16"] = Field(

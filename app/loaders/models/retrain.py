@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from app.audits.retraining import MEASURED, TrainedNetwork
 from app.errors import UserError
 from app.loaders.decoding import pace
 from app.loaders.images import MAX_PIXELS
 from app.loaders.models.architectures import build
 from app.loaders.models.formats.safetensors import read_weights
 from app.loaders.models.packed import PackedImages, prepared_batches
+from app.loaders.models.pixel_network import normalised
 from app.loaders.models.preprocess import to_input
 from app.loaders.models.recipe import Recipe
 from app.loaders.models.runtime import pick_device
@@ -25,6 +30,7 @@ from app.loaders.models.spec import ModelSpec, Preprocessing
 from app.numerics.training.settings import TrainingSettings
 from app.numerics.training.train import Outputs, Rows, outputs, train
 
+Arrays = dict[str, NDArray[Any]]
 Progress = Callable[[dict[str, Any]], None]
 _BATCH = 64
 
@@ -39,6 +45,18 @@ class DecodeRequest(BaseModel):
     preprocessing: Preprocessing
     output: Path = Field(description="Folder of pixels.npy and readable.npy; made if missing.")
     max_pixels: int = MAX_PIXELS
+
+
+class Measures(BaseModel):
+    """What else is asked of each trained network."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    function: str = Field(description="`package.module:callable`, see `app.audits.retraining.TrainedNetwork`.")
+    version: int
+    params: dict[str, Any]
+    seed: int
+    rows: list[int] = Field(description="Data set rows of the targets.")
 
 
 class TrainRequest(BaseModel):
@@ -57,6 +75,8 @@ class TrainRequest(BaseModel):
     target_labels: Path = Field(description=".npy int64 [m].")
     masks: Path = Field(description=".npy bool [M, N]: the rows that each network sees.")
     seeds: list[int] = Field(description="One for each network.")
+    noise: list[float] = Field([], description="Of each network, in place of the recipe's; empty: the recipe's.")
+    measures: Measures | None = None
     output: Path = Field(description="Folder for the arrays; made if missing.")
     device: str = "auto"
 
@@ -82,9 +102,11 @@ def decode(payload: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def train_models(payload: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Write `margins.npy` float32 [M, m], `right.npy` bool [M, m] and `own.npy` float32 [M, N].
+    """Write `margins.npy` float32 [M, m], `right.npy` bool [M, m], `own.npy` float32 [M, N], `measured.*.npy`.
 
     `payload` is a `TrainRequest`. Progress: `done` networks (a fraction within one), `total`.
+
+    Returns `seconds`, and `measured` (name → [shape, dtype]) of what was measured of each network.
 
     Raises:
         UserError: the architecture cannot be built, a network has no rows, or its loss is not finite.
@@ -96,17 +118,20 @@ def train_models(payload: dict[str, Any], progress: Progress) -> dict[str, Any]:
         for folder, labels in ((request.train, request.train_labels), (request.targets, request.target_labels))
     )
     masks = torch.from_numpy(np.load(request.masks, allow_pickle=False)) & (trained.labels >= 0)
-    (spec, state), found = to_build(request), list[tuple[Outputs, Outputs]]()
+    (spec, state), found, measured = to_build(request), list[tuple[Outputs, Outputs]](), list[Arrays]()
     for place, seed in enumerate(request.seeds):
+        settings = _settings(request, place)
 
         def said(share: float, place: int = place) -> None:
             progress({"done": place + share, "total": len(request.seeds)})
 
         network = fresh_network(spec, state, request.recipe.seed * 2**31 + seed)
-        _fit(network, trained, masks[place].nonzero()[:, 0], request, seed, device, said)
+        _fit(network, trained, masks[place].nonzero()[:, 0], settings, seed, device, said)
         found.append((outputs(network, targets, device), outputs(network, trained, device)))
+        if request.measures:
+            measured.append(_measured(network, targets, request, settings.noise, device))
     _save(request.output, found)
-    return {"seconds": time.monotonic() - began}
+    return {"seconds": time.monotonic() - began, "measured": _save_measured(request.output, measured)}
 
 
 class _Wide(dict[str, Tensor]):
@@ -154,16 +179,20 @@ def settings_of(recipe: Recipe) -> TrainingSettings:
     return TrainingSettings(**recipe.model_dump(exclude={"seed", "architecture"}))
 
 
+def _settings(request: TrainRequest, place: int) -> TrainingSettings:
+    settings = settings_of(request.recipe)
+    return replace(settings, noise=request.noise[place]) if request.noise else settings
+
+
 def _fit(
     network: nn.Module,
     rows: Rows,
     chosen: Tensor,
-    request: TrainRequest,
+    settings: TrainingSettings,
     seed: int,
     device: torch.device,
     said: Callable[[float], None],
 ) -> None:
-    settings = settings_of(request.recipe)
     try:
         for epoch, _ in enumerate(train(network, rows, chosen, settings, seed, device), start=1):
             said(epoch / settings.epochs)
@@ -181,7 +210,43 @@ def _rows(folder: Path, labels: Path, steps: Preprocessing) -> Rows:
     def fetch(places: Tensor) -> Tensor:
         return torch.from_numpy(pixels[places.numpy()])
 
-    return Rows(fetch, torch.from_numpy(known), lambda batch: to_input(batch, steps))
+    unit = (steps.scale / torch.tensor(steps.std)).float().view(-1, 1, 1)
+    return Rows(fetch, torch.from_numpy(known), lambda batch: to_input(batch, steps), unit)
+
+
+@torch.no_grad()
+def _measured(network: nn.Module, targets: Rows, request: TrainRequest, noise: float, device: torch.device) -> Arrays:
+    """What the kind's function says of a trained network."""
+    assert request.measures is not None
+    steps, asked = request.spec.preprocessing, request.measures
+    pixels = targets.fetch(torch.arange(len(targets.labels))).permute(0, 3, 1, 2)
+
+    def forward(images: Tensor) -> Tensor:
+        logits: Tensor = network(normalised(images, steps)).float()
+        return logits
+
+    given = TrainedNetwork(
+        forward=forward,
+        images=(pixels.float() / 255).contiguous().to(device),
+        labels=targets.labels.numpy(),
+        rows=np.array(asked.rows, np.int64),
+        noise=noise,
+        params=asked.params,
+        seed=asked.seed,
+        progress=lambda _share: None,
+    )
+    module, _, name = asked.function.partition(":")
+    found: Arrays = getattr(importlib.import_module(module), name)(given)
+    return found
+
+
+def _save_measured(folder: Path, measured: list[Arrays]) -> dict[str, Any]:
+    described = {}
+    for name in measured[0] if measured else ():
+        joined = np.stack([arrays[name] for arrays in measured])
+        np.save(folder / f"{MEASURED}{name}.npy", joined)
+        described[name] = [list(joined.shape), str(joined.dtype)]
+    return described
 
 
 def _save(folder: Path, found: list[tuple[Outputs, Outputs]]) -> None:

@@ -31,6 +31,8 @@ class TrainingSettings:
     """Pixels by which an image is moved at most, each way, its border repeated."""
     mirror: bool = False
     """Whether half of the images are flipped left to right."""
+    noise: float = 0.0
+    """Standard deviation of the Gaussian noise on every training image, in pixel values from 0 to 1."""
     clip: float = 0.0
     """Largest norm of the gradient, over all parameters; 0: no limit."""
     average: float = 0.0

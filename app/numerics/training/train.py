@@ -23,11 +23,15 @@ _READ = 256
 
 
 class Rows(NamedTuple):
-    """Labelled images: `fetch` reads pixels by index, `labels` is int64 [n], `to_input` prepares a batch."""
+    """Labelled images: `fetch` reads pixels by index, `labels` is int64 [n], `to_input` prepares a batch.
+
+    `unit` float32 [channels, 1, 1] is what a step of a pixel from 0 to 1 is in the network's input.
+    """
 
     fetch: Fetch
     labels: Tensor
     to_input: ToInput
+    unit: Tensor | None = None
 
 
 class Outputs(NamedTuple):
@@ -51,7 +55,7 @@ def train(
         rows: the images.
         chosen: indices int64 of the rows to train on, at least 1.
         settings: how.
-        seed: of the order of the rows, the augmentation and dropout.
+        seed: of the order of the rows, the augmentation, the noise and dropout.
         device: where to compute.
 
     Raises:
@@ -108,8 +112,11 @@ def _step(
 ) -> Tensor:
     pixels = augmented(rows.fetch(batch), settings.shift, settings.mirror, generator).to(device)
     labels = rows.labels[batch].to(device)
+    inputs = rows.to_input(pixels)
+    if settings.noise:
+        inputs = _noisy(inputs, rows.unit, settings.noise, generator)
     with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-        logits = network(rows.to_input(pixels))
+        logits = network(inputs)
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         raise ValueError("in training it returns something else than one row of scores for each image.")
     loss = cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
@@ -119,6 +126,12 @@ def _step(
         nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
     optimiser.step()
     return loss.detach()
+
+
+def _noisy(inputs: Tensor, unit: Tensor | None, noise: float, generator: torch.Generator) -> Tensor:
+    """Inputs with Gaussian noise (Cohen et al. 2019, section 3.3), drawn on the CPU: every device sees the same."""
+    drawn = noise * torch.randn(inputs.shape, generator=generator)
+    return inputs + (drawn if unit is None else drawn * unit).to(inputs)
 
 
 def _batches(order: Tensor, size: int) -> list[Tensor]:

@@ -67,6 +67,24 @@ def test_a_stored_plan_gives_any_part_of_it(tmp_path: Path) -> None:
     assert len(prints) == 28, "no two parts are confused"
 
 
+def test_noise_and_what_is_measured_make_other_networks(tmp_path: Path) -> None:
+    masks, seeds = random_subsets(LABELS, 3, 0.5, 0)
+    plan = RetrainPlan(masks, seeds, np.array([1, 4]))
+    prints = set()
+    for number, noise in enumerate((None, [0.0, 0.0, 0.0], [0.1, 0.2, 0.3])):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        noisy = plan if noise is None else plan._replace(noise=np.array(noise))
+        for name, array in noisy.result().details.items():
+            np.save(folder / f"{name}.npy", array)
+        part = StoredPlan(folder, len(LABELS)).part(1, 3)
+        assert (part.noise is None) == (noise is None)
+        assert noise is None or part.noise.tolist() == noise[1:]  # type: ignore[union-attr]
+        for measures in (None, {"seed": 1}, {"seed": 2}):
+            prints.add(StoredPlan(folder, len(LABELS), measures).fingerprint(0, 3))
+    assert len(prints) == 9
+
+
 def test_a_subset_with_a_crashed_network_is_left_out() -> None:
     masks, _ = random_subsets(LABELS, 4, 0.5, 0, repeats=2)
     there = np.array([0, 1, 3, 4, 5, 6, 7])

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from app.audits.retraining import TrainedNetwork
 from app.errors import UserError
 from app.loaders.models.cifar_resnet import CifarResNet
 from app.loaders.models.layers import build_layers
@@ -149,3 +150,38 @@ def test_gradients_pass_a_network_that_flattens_its_convolutions(tmp_path: Path,
     run_shard(payload, lambda _: None)
     assert np.load(tmp_path / "out" / "codes-0.npy").shape == (10, 64)
     assert torch.from_numpy(np.load(tmp_path / "out" / "scales-0.npy")).gt(0).all()
+
+
+def told(network: TrainedNetwork) -> dict[str, Any]:
+    """What a kind could measure of a trained network."""
+    predicted = network.forward(network.images).argmax(1).numpy()
+    shape = np.tile(np.array(network.images.shape[1:]), (len(network.rows), 1))
+    noise = np.full(len(network.rows), network.noise + network.params["more"] + network.seed)
+    return {"right": predicted == network.labels, "row": network.rows, "shape": shape, "noise": noise}
+
+
+def test_a_trained_network_is_measured_before_it_is_gone(tmp_path: Path) -> None:
+    asked = request(tmp_path, FLAT, {"epochs": 3, "learning_rate": 0.05}, np.ones((2, 40), bool))
+    measures = {"function": f"{__name__}:told", "version": 1, "params": {"more": 2}, "seed": 7, "rows": [*range(5, 35)]}
+    answer = train_models({**asked, "noise": [0.0, 0.5], "measures": measures}, lambda _news: None)
+    found = {name: np.load(tmp_path / "out" / f"measured.{name}.npy") for name in ("right", "row", "shape", "noise")}
+    assert answer["measured"]["shape"] == [[2, 30, 3], "int64"]
+    np.testing.assert_array_equal(found["right"], np.load(tmp_path / "out" / "right.npy"))
+    np.testing.assert_array_equal(found["row"], np.tile(np.arange(5, 35), (2, 1)))
+    assert found["noise"][:, 0].tolist() == [9.0, 9.5]
+    assert found["shape"][0, 0].tolist() == [3, 8, 8]
+
+
+def test_the_noise_of_a_plan_stands_in_for_that_of_the_recipe(tmp_path: Path) -> None:
+    def margins(name: str, planned: list[float], **recipe: Any) -> np.ndarray:
+        (tmp_path / name).mkdir()
+        settings = {"epochs": 2, "learning_rate": 0.05, **recipe}
+        asked = request(tmp_path / name, FLAT, settings, np.ones((1, 40), bool))
+        train_models({**asked, "noise": planned}, lambda _news: None)
+        found: np.ndarray = np.load(tmp_path / name / "out" / "margins.npy")
+        return found
+
+    clean, noisy = margins("clean", []), margins("noisy", [], noise=0.3)
+    assert not np.allclose(clean, noisy)
+    np.testing.assert_array_equal(margins("planned", [0.3]), noisy)
+    np.testing.assert_array_equal(margins("cleaned", [0.0], noise=0.3), clean)

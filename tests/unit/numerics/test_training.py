@@ -280,3 +280,27 @@ def test_digits_cnn_is_as_good_as_its_peers() -> None:
         warnings.simplefilter("ignore")
         scores = [peer.fit(flat[:1200], labels[:1200]).score(flat[1200:], labels[1200:]) for peer in peers]
     assert accuracy >= max(*(score - 0.005 for score in scores), 0.97)
+
+
+def test_noise_is_added_to_pixels_and_is_new_for_every_image_and_epoch() -> None:
+    """In units of pixels from 0 to 1, whatever normalisation makes of them."""
+    seen: list[Tensor] = []
+    pixels, labels = torch.full((40, 6, 6, 1), 128, dtype=torch.uint8), torch.zeros(40, dtype=torch.int64)
+    unit = torch.full((1, 1, 1), 4.0)
+    rows = Rows(lambda places: pixels[places], labels, lambda batch: 4 * batch.float().permute(0, 3, 1, 2) / 255, unit)
+
+    def inputs(**changed: float) -> Tensor:
+        network, settings = fresh(), TrainingSettings(2, 8, 0.01, **changed)
+        handle = network.register_forward_pre_hook(lambda _network, given: seen.append(given[0].clone()))
+        assert len(list(train(network, rows, torch.arange(40), settings, 5, CPU))) == 2
+        handle.remove()
+        found = torch.cat(seen)
+        seen.clear()
+        return found
+
+    noise = (inputs(noise=0.25) - 4 * 128 / 255) / 4
+    assert float(noise.std()) == pytest.approx(0.25, rel=0.05)
+    assert float(noise.mean()) == pytest.approx(0.0, abs=0.02)
+    assert len(torch.unique(noise.flatten(1), dim=0)) == 80
+    assert torch.equal(noise, (inputs(noise=0.25) - 4 * 128 / 255) / 4)
+    assert len(torch.unique(inputs())) == 1
