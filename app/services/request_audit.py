@@ -72,6 +72,7 @@ def request_audit(session: Session, project_id: int, user: User | None, request:
     chosen, encoder = _kinds(request.kinds), _encoder(request.encoder)
     _require_known(request.params, chosen, "params")
     params = {name: _params(name, request.params.get(name, {})) for name in chosen}
+    _fit(parts, params)
     _networks(parts, params)
     second_sets(session, parts, encoder, params)
     run = AuditRun(
@@ -152,6 +153,11 @@ def class_notes(version: ModelVersion, dataset: Dataset) -> list[str]:
     return [item.sentence for item in compare_classes(dataset.classes, model_classes).items]
 
 
+def model_notes(version: ModelVersion) -> list[str]:
+    """Return what the check of a version found that misleads stress tests, to be said before they start."""
+    return [f"Before a stress test: {doubt}" for doubt in version.smoke.get("doubts", [])]
+
+
 def estimate(
     session: Session, parts: Parts, encoder: str, params: Mapping[str, Mapping[str, Any]] | None = None
 ) -> list[Work]:
@@ -171,6 +177,7 @@ def estimate(
         work.append(_part(session, parts, "embed", "Embed", rows, encoder=encoder))
     for second in second_sets(session, parts, encoder, params or {}).values():
         work += _of_second(session, parts, second, encoder)
+    _fit(parts, params or {})
     work += _shown(session, parts, params or {})
     trained = _trained(session, parts, params or {})
     return [*work, trained] if trained else work
@@ -225,6 +232,21 @@ def _trained(session: Session, parts: Parts, params: Mapping[str, Mapping[str, A
     rates = (runs.rows_per_second(session, stage, version_id=parts.version.id, encoder="") for stage in stages)
     rate = next((rate for rate in rates if rate), None)
     return Work("Train networks anew", networks, 0, networks / rate if rate else None, "networks")
+
+
+def _fit(parts: Parts, params: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse parameters that have no meaning for images of the size that the network takes.
+
+    Raises:
+        FieldError: there are some.
+    """
+    size = parts.version.spec.get("preprocessing", {}).get("size")
+    if parts.version.format == "predictions" or not size:
+        return
+    for name, own in params.items():
+        kind = kind_named(name)
+        for field, why in kind.unfit(kind.params.model_validate(_params(name, own)), *size).items():
+            raise FieldError(f"{name}.{field}", why)
 
 
 def _networks(parts: Parts, params: Mapping[str, Mapping[str, Any]]) -> int:

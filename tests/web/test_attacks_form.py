@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from app.store.models import AuditRun
+from app.store.models import AuditRun, ModelVersion
 from app.store.repositories import datasets
-from app.store.session import reading
+from app.store.session import reading, transaction
 from tests.factories import People, Signed
 from tests.web.test_objects import _choice
 
@@ -45,3 +45,16 @@ def test_the_cost_is_said_before_the_start(analyst: Signed, people: People) -> N
     with reading() as session:
         run = session.query(AuditRun).one()
         assert run.params["attacks"]["radii"] == ["2/255", "8/255"]
+
+
+def test_what_misleads_stress_tests_is_said_before_the_start(analyst: Signed, people: People) -> None:
+    form = _choice(people) | {"kinds": "attacks", "attacks.radii": "8/255"}
+    said = "8 of 8 images got other scores when the network was asked again."
+    with transaction() as session:
+        version = session.get_one(ModelVersion, int(form["model_version"]))
+        version.smoke = {**version.smoke, "doubts": [said]}
+    for answer in (
+        analyst.get(f"/audits/new?model_version={form['model_version']}&data={form['data']}"),
+        analyst.post("/audits/new", form | {"estimate": "1"}),
+    ):
+        assert f"Before a stress test: {said}" in answer.text

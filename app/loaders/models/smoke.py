@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.errors import UserError
 from app.loaders.decoding import pace
 from app.loaders.images import MAX_PIXELS
-from app.loaders.models import outputs
+from app.loaders.models import doubts, outputs
 from app.loaders.models.explain import Search, Tried, count_right, proposal
 from app.loaders.models.packed import PackedImages, prepared_batches
 from app.loaders.models.predict import cached_model
@@ -57,10 +57,10 @@ def smoke(payload: dict[str, Any], progress: Callable[[dict[str, Any]], None]) -
     `payload` is a `SmokeRequest`. Progress: `stage`.
 
     Returns `input_shape`, `output_shape`, `features` (d or None), `classes`, `outputs` (found from the numbers),
-    `milliseconds` (per image), `fixed_batch`, `device`, `warnings`, `predictions` (row, class, confidence of the
-    first images), `unreadable`; and, of a labelled sample, `accuracy` (accuracy, correct, n, interval), `claimed`,
-    `agrees`, `tried` (variants, best first, on a part of the sample), `search_finished` (in time) and `proposal`
-    (see `explain.proposal`) or None.
+    `milliseconds` (per image), `fixed_batch`, `device`, `warnings`, `doubts` (what misleads stress tests),
+    `predictions` (row, class, confidence of the first images), `unreadable`; and, of a labelled sample, `accuracy`
+    (accuracy, correct, n, interval), `claimed`, `agrees`, `tried` (variants, best first, on a part of the sample),
+    `search_finished` (in time) and `proposal` (see `explain.proposal`) or None.
 
     Raises:
         UserError: the model cannot be loaded or run, returns NaN, or as many outputs as there are no classes.
@@ -78,9 +78,14 @@ def smoke(payload: dict[str, Any], progress: Callable[[dict[str, Any]], None]) -
     report["warnings"] = _warnings(request, model, scores, found)
     report["predictions"] = _first_predictions(request.spec, sample.rows, scores, found)
     report["milliseconds"] = _milliseconds(model, sample.inputs(request.spec.preprocessing)[: request.batch_size])
+    progress({"stage": "looking for what misleads stress tests"})
+    report["doubts"] = doubts.of_network(
+        request.file, request.spec, model, sample.inputs(request.spec.preprocessing)[:_SYNTHETIC]
+    )
     if request.labels:
         progress({"stage": "comparing with the labels"})
         report |= _compare(request, sample, model, scores, report["milliseconds"])
+        report["doubts"] += _normalisation(request, sample, model, report)
     return report
 
 
@@ -242,6 +247,21 @@ def _explain(
     found = proposal(search, best, declared, request.claimed_accuracy)
     best_first = sorted(search.tried, key=lambda one: -one.correct)[:_TRIED_SHOWN]
     return {"proposal": found, "tried": [one.as_json() for one in best_first], "search_finished": search.finished}
+
+
+def _normalisation(request: SmokeRequest, sample: _Sample, model: LoadedModel, report: dict[str, Any]) -> list[str]:
+    """Whether another normalisation fits better, on a few labelled images, where no search has asked before."""
+    if not report.get("accuracy") or report["tried"]:
+        return []
+    rows = np.flatnonzero(np.asarray(request.labels, dtype=object)[sample.rows] != "")
+    sample.use(sample.spread(sample.rows[rows], _FEWEST))
+    deadline = time.monotonic() + request.search_seconds / 5
+    return doubts.of_normalisation(
+        request.spec.preprocessing,
+        lambda steps: doubts.count_right(_scores(sample, model, steps), request.spec.classes, sample.labels()),
+        len(sample),
+        lambda: time.monotonic() > deadline,
+    )
 
 
 def _by_chance(declared: Tried) -> bool:

@@ -117,7 +117,7 @@ def version_page(access: Access, model_id: int, number: int, form: Form) -> Vers
             CheckpointRow.model_validate(checkpoint, from_attributes=True)
             for checkpoint in registry.checkpoints(access.session, version.id)
         ],
-        warnings=[*found.get("warnings", []), *smoke.get("warnings", [])],
+        warnings=[*found.get("warnings", []), *smoke.get("warnings", []), *smoke.get("doubts", [])],
         questions=[q["text"] for q in found.get("questions", []) if q["field"] not in version.claim.get("given", [])],
         containment=_containment(smoke.get("containment") or found.get("containment")),
         smoke={name: smoke[name] for name in _SHOWN if smoke.get(name) is not None},
