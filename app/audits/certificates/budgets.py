@@ -28,7 +28,7 @@ class Effort:
     ensemble: bool
     """Whether AutoAttack's standard ensemble gets what is undecided."""
     halvings: int
-    """Of the interval in which an image's certified radius lies."""
+    """Of the interval in which an image's certified radius lies; 0: radii are not looked for."""
     coefficients: int
     """Numbers that CROWN may hold of one image; above, only interval bounds are asked."""
     leaves_out: str
@@ -36,26 +36,29 @@ class Effort:
 
 EFFORTS: Mapping[Budget, Effort] = {
     "quick": Effort(
-        100, 20, 0, 0, False, 4, 10**8,
-        "complete verification and AutoAttack, which could each decide some of the undecided images",
+        100, 20, 0, 0, False, 0, 3 * 10**7,
+        "each image’s own certified radius, and complete verification and AutoAttack, which could each decide some of "
+        "the undecided images",
     ),
     "standard": Effort(
-        500, 40, 5, 300, True, 7, 10**9,
+        500, 40, 5, 300, True, 7, 3 * 10**8,
         "complete verification beyond 5 seconds an image and 5 minutes a shard of 32 images",
     ),
     "thorough": Effort(
-        2000, 100, 60, 3600, True, 10, 10**10,
+        2000, 100, 60, 3600, True, 10, 3 * 10**9,
         "complete verification beyond a minute an image and an hour a shard of 32 images",
     ),
 }  # fmt: skip
-_PROOF = 60
+_PROOF = 1000
 """Passes that an image's bounds are counted as: what CROWN costs on a small convolutional network."""
+SEARCH = 10**8
+"""Numbers of one image above which certified radii are not looked for."""
 _ENSEMBLE = 3 * 100 * 10 + 4 * 100 * 9 + 5000
 """Passes of AutoAttack's standard ensemble on an image that nothing breaks."""
 
 
 def passes(params: Params, rows: int) -> int:
-    """Images that the network is shown at most, a gradient counted as three and an image's bounds as sixty."""
+    """Images that the network is shown at most, a gradient counted as three and an image's bounds as a thousand."""
     effort = EFFORTS[params.budget]
     each = 3 * (effort.steps + 1) + _PROOF + (_ENSEMBLE if effort.ensemble else 0)
     return min(rows, wanted(params)) * (len(params.radii) * each + effort.halvings * _PROOF)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from app.audits.certificates.budgets import SEARCH
 from app.audits.certificates.task import Task
 from app.audits.pixels import NotProvable
 from app.numerics.attacks.masking import random_outputs
@@ -28,6 +29,8 @@ class Followed:
     """Whether CROWN and the convex outer polytope are asked."""
     left_out: str
     """Why they are not."""
+    searched: bool
+    """Whether certified radii are looked for."""
     no_verifier: str
     """Why complete verification is left out although the budget asks for it; empty where it is not."""
     differs: NDArray[np.float32]
@@ -38,7 +41,7 @@ class Followed:
 def follow(task: Task) -> Followed:
     """Read the network, and compare what was read with the network itself on the unchanged images."""
     if not len(task.rows):
-        return Followed(None, "", False, "", "", np.zeros(0, np.float32))
+        return Followed(None, "", False, "", False, "", np.zeros(0, np.float32))
     try:
         if task.network.program is None:
             raise NotProvable("The layers of this network cannot be seen, and a proof follows them one by one.")
@@ -46,10 +49,13 @@ def follow(task: Task) -> Followed:
         if bool(random_outputs(task.network.forward, task.images).any()):
             raise NotProvable("It gives other logits when the same image is shown again; a proof would be void.")
     except NotProvable as error:
-        return Followed(None, str(error), False, "", "", np.zeros(len(task.rows), np.float32))
+        return Followed(None, str(error), False, "", False, "", np.zeros(len(task.rows), np.float32))
     work, most = coefficients(program), task.effort.coefficients
     left_out = "" if work <= most else _too_much(work, most)
-    return Followed(program, "", not left_out, left_out, _no_verifier(task, left_out), _differs(task, program))
+    searched = bool(task.effort.halvings) and work <= SEARCH
+    return Followed(
+        program, "", not left_out, left_out, searched, _no_verifier(task, left_out), _differs(task, program)
+    )
 
 
 def _no_verifier(task: Task, left_out: str) -> str:

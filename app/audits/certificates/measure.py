@@ -81,7 +81,7 @@ def _phases(task: Task, followed: Followed) -> list[Callable[[Task], None]]:
         if task.effort.complete and not followed.no_verifier:
             phases.append(partial(verify, program=followed.program))
     phases.append(attack_undecided)
-    if followed.program:
+    if followed.program and followed.searched:
         phases.append(partial(find_radii, program=followed.program, dear=followed.dear))
     return phases
 

@@ -25,7 +25,8 @@ def prove_by_bounds(task: Task, program: Program, *, dear: bool) -> None:
     for column in reversed(range(len(task.radii))):
         _bound(task, program, np.flatnonzero(known.right & ~known.proven()[:, column]), column, IBP)
     for column in reversed(range(len(task.radii))) if dear else ():
-        by_intervals = np.flatnonzero(known.bounds[:, column, IBP] > 0)
+        above = (known.bounds[:, column:, CROWN] > 0).any(axis=1)
+        by_intervals = np.flatnonzero((known.bounds[:, column, IBP] > 0) & ~above)
         _bound(task, program, np.union1d(known.undecided(column), by_intervals), column, CROWN)
         _bound(task, program, known.undecided(column), column, POLYTOPE)
         task.tell(1 - column / len(task.radii))

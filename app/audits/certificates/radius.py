@@ -30,7 +30,14 @@ def find_radii(task: Task, program: Program, *, dear: bool) -> None:
             low[here] = np.where(proven, radius, low[here])
             high[here] = np.where(proven, high[here], radius)
         task.tell((halving + 1) / task.effort.halvings)
-    task.certified[places] = low
+    task.certified[:] = 0
+    task.certified[places] = _downwards(low)
+
+
+def _downwards(found: NDArray[np.float64]) -> NDArray[np.float32]:
+    """In float32, never above the number that it stands for."""
+    rounded = found.astype(np.float32)
+    return np.where(rounded > found, np.nextafter(rounded, np.float32(-1)), rounded)
 
 
 def _ends(proven: NDArray[np.bool_], radii: list[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -105,7 +105,7 @@ def _summary(
         group_row(inputs.classes[c], evidence.right[labels == c], state[labels == c, shown], c)
         for c in np.unique(labels).tolist()
     ]
-    provable = not texts_of[0]
+    searched = bool(np.isfinite(radii).all())
     return CertificatesSummary(
         not_provable=texts_of[0],
         no_gradients=texts_of[1],
@@ -121,8 +121,8 @@ def _summary(
         steps=_steps(evidence, np.asarray(inputs.audited.model[f"{_STAGE}.list.cost"]).sum(axis=0)),
         timeouts=int(np.isin(evidence.complete, (TIMEOUT, TOO_LARGE)).sum()),
         unconfirmed=int((evidence.complete == NOT_REPLAYED).sum()),
-        curve=_curve(radii) if provable else [],
-        median=float(np.median(radii)) if provable else None,
+        curve=_curve(radii) if searched else [],
+        median=float(np.median(radii)) if searched else None,
         classes=_worst(classes),
         of_classes=len(classes),
         leaves_out=EFFORTS[inputs.params.budget].leaves_out,

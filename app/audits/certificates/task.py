@@ -56,7 +56,7 @@ class Task:
     taken: NDArray[np.int32] = field(init=False)
     """[n, 1 + k]: predicted class there; −1 where nothing broke it."""
     certified: NDArray[np.float32] = field(init=False)
-    """[n]: certified radius, rounded down; 0 where the image is wrong or nothing was proven."""
+    """[n]: certified radius, rounded down; 0 where nothing was proven, NaN where it was not looked for."""
     costs: NDArray[np.float64] = field(init=False)
     """[steps + 1, 3], see `COSTS`; the last of the search for certified radii."""
     kept: Kept = field(default_factory=Kept)
@@ -68,7 +68,7 @@ class Task:
         self.evidence = Evidence.nothing(rows, radii)
         self.margin = np.full((rows, 1 + radii), np.nan, np.float32)
         self.taken = np.full((rows, 1 + radii), -1, np.int32)
-        self.certified = np.zeros(rows, np.float32)
+        self.certified = np.full(rows, np.nan, np.float32)
         self.costs = np.zeros((len(STEPS) + 1, len(COSTS)))
 
     def tell(self, share: float) -> None:
