@@ -370,6 +370,10 @@ def _no_passes(_params: Any, _rows: int) -> int:
     return 0
 
 
+def _no_misfit(_params: Any, _height: int, _width: int) -> Mapping[str, str]:
+    return {}
+
+
 def _no_rows(_metrics: Mapping[str, Any]) -> Sequence[int]:
     return ()
 
@@ -403,6 +407,9 @@ class AuditKind:
     passes: Callable[[Any, int], int] = _no_passes
     """How many images the network is shown beside prediction, for an instance of `params` and a split of so many rows;
     said before an audit starts."""
+    unfit: Callable[[Any, int, int], Mapping[str, str]] = _no_misfit
+    """Why an instance of `params` has no meaning for a network that takes images of that height and width, and what
+    would be right, by field; said before an audit starts."""
     report_rows: Callable[[Mapping[str, Any]], Sequence[int]] = _no_rows
     """Positions of the images that a finding with these metrics shows in a report, the most telling first."""
     training_lists: Callable[[RunReader], list[TrainingList]] = _no_lists

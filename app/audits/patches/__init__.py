@@ -4,7 +4,7 @@ from app.audits.base import AuditKind, ModelStageSpec, StageSpec
 from app.audits.patches.budgets import passes
 from app.audits.patches.headlines import group_columns, headlines
 from app.audits.patches.page import panels
-from app.audits.patches.schema import Params, PatchesSummary
+from app.audits.patches.schema import Params, PatchesSummary, unfit
 from app.audits.pixels import ALL_FORMATS
 
 AUDIT = AuditKind(
@@ -38,4 +38,5 @@ AUDIT = AuditKind(
     needs_embeddings=False,
     needs_predictions=True,
     passes=passes,
+    unfit=unfit,
 )

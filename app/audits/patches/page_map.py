@@ -13,7 +13,7 @@ from app.audits.patches.words import NAMES, SLUGS
 from app.audits.pieces import Estimate
 
 LEVELS = 10
-WIDTH, HEIGHT, LEFT, BOTTOM, ASIDE = 560, 240, 48, 28, 40
+WIDTH, HEIGHT, LEFT, BOTTOM, ASIDE = 560, 240, 60, 28, 40
 
 
 class Shade(BaseModel):

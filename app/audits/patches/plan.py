@@ -45,7 +45,7 @@ class Plan:
         """
         height, width = (int(length) for length in pictures.shape[2:])
         if why := unfit(params, height, width):
-            raise UserError(why)
+            raise UserError(" ".join(why.values()))
         fill = torch.tensor(_FILLS.get(params.fill, shard.mean), dtype=torch.uint8)
         patches = tuple(side(text, height, width) for text in params.sizes)
         return cls(params, shard.classify, shard.module, fill, height, width, patches)

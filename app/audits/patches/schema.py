@@ -100,21 +100,21 @@ def sides(sizes: Sequence[str], height: int, width: int) -> list[tuple[str, int]
     return [(found[px], px) for px in sorted(found)]
 
 
-def unfit(params: Params, height: int, width: int) -> str:
-    """Why such images cannot be tested with these parameters, and what would be right; empty where they can."""
-    short = min(height, width)
+def unfit(params: Params, height: int, width: int) -> dict[str, str]:
+    """Why such images cannot be tested with these parameters, and what would be right, by field."""
+    short, found = min(height, width), {}
     large = [f"{text} ({px} × {px} px)" for text, px in sides(params.sizes, height, width) if px > short]
     if large:
-        return (
+        found["sizes"] = (
             f"A patch of {' and of '.join(large)} does not fit into the {height} × {width} pixels that this model "
             f"takes: give sides of at most {short} px; 1, 2 and 3 % of the area are usual."
         )
     if params.band > short:
-        return (
+        found["band"] = (
             f"A band of {params.band} px does not fit into the {height} × {width} pixels that this model takes: give "
             f"at most {short}, or 0 for the published width."
         )
-    return ""
+    return found
 
 
 def _read(text: str) -> tuple[float, Literal["px", "%"]]:
