@@ -34,7 +34,7 @@ def test_the_page_says_what_kind_of_shift_it_is_and_what_it_costs(results: Resul
     )
     for said in ("What kind of shift it is", "1,000 permutations, Holm", "Back-test", "Effective robustness"):
         assert said in page
-    assert "The budget “quick” leaves out images beyond 300 of each set from MMD" in page
+    assert "The budget “quick” leaves out images beyond 500 of each set from MMD" in page
     assert "0 other models of this project" in page
 
 

@@ -34,8 +34,8 @@ class Effort(NamedTuple):
 
 
 EFFORTS: Mapping[Budget, Effort] = {
-    "quick": Effort(300, 60, 20, 300, 100),
-    "standard": Effort(1000, 150, 100, 1000, 200),
+    "quick": Effort(500, 100, 50, 500, 100),
+    "standard": Effort(1000, 200, 200, 1000, 200),
     "thorough": Effort(2000, 300, 1000, 2000, 500),
 }
 
@@ -52,9 +52,9 @@ class Params(BaseModel):
     )
     budget: Budget = Field(
         "quick",
-        description="All images are predicted. Two-sample tests compare up to 300 (quick), 1,000 (standard) or 2,000 "
-        "(thorough) images of each set, 60, 150 or 300 of each of the 20, 100 or 1,000 largest classes; intervals "
-        "rest on 300, 1,000 or 2,000 resamples.",
+        description="All images are predicted. Two-sample tests compare up to 500 (quick), 1,000 (standard) or 2,000 "
+        "(thorough) images of each set, 100, 200 or 300 of each of the 50, 200 or 1,000 largest classes; intervals "
+        "rest on 500, 1,000 or 2,000 resamples.",
     )
 
     published: Line = Field(

@@ -92,7 +92,7 @@ def planted(second: Scenes) -> ShiftSummary:
     return found(inputs_of(split_of(drawn(Scenes()), "a"), split_of(drawn(second), "b")))[0]
 
 
-SAME = Scenes(seed=1)
+SAME = Scenes(seed=11)
 LABEL = Scenes(seed=2, shares=(0.6, 0.2, 0.2))
 COVARIATE = Scenes(seed=3, night=0.7)
 FOGGY = Scenes(seed=4, shares=(0.6, 0.2, 0.2), fog=1.0)
@@ -146,7 +146,7 @@ def test_figures_are_those_of_the_rows() -> None:
     assert night.prevalence.first.value == pytest.approx((first["time"] == "night").mean())
     assert night.prevalence.second.value == pytest.approx((second["time"] == "night").mean())
     assert night.prevalence.moved
-    kernel = mmd_test(first["embeddings"], second["embeddings"], 1000, seed=0, most=300)
+    kernel = mmd_test(first["embeddings"], second["embeddings"], 1000, seed=0, most=500)
     assert summary.space.tests[0].p_value == kernel.p_value
     assert summary.space.tests[0].value.value == pytest.approx(kernel.statistic, rel=1e-5)
 
