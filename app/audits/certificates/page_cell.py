@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.certificates.page_groups import STAGE, STATES, cell_link
-from app.audits.certificates.schema import BROKEN, OPEN, PROVEN, STEPS, CertificatesSummary
+from app.audits.certificates.schema import BROKEN, OPEN, PROVEN, STEPS, WRONG, CertificatesSummary
 from app.audits.drawn import of_slice, share
 from app.audits.pieces import Estimate, Link, Thumb
 
@@ -78,8 +78,7 @@ def _group(kind: str, number: int, reader: RunReader) -> tuple[Link, NDArray[np.
 def _by(codes: NDArray[np.int8]) -> list[tuple[str, int]]:
     """How many images each step decided; what is wrong as it is was decided by none."""
     rows = [(name, int((codes == place).sum())) for place, name in enumerate(STEPS)]
-    wrong = int((codes < 0).sum())
-    return [row for row in (*rows, ("wrong as it is, or decided by none", wrong)) if row[1]]
+    return [row for row in (*rows, ("wrong as they are", int((codes == WRONG).sum()))) if row[1]]
 
 
 def _others(column: int, state: str, suffix: str, summary: CertificatesSummary, reader: RunReader) -> list[Link]:
