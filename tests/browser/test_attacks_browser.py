@@ -26,7 +26,7 @@ def attacked(page: Any) -> Any:
 
 def test_three_pictures_of_an_image_lead_to_its_page(attacked: Any) -> None:
     page = attacked
-    page.goto(RUN)
+    page.goto(f"{RUN}/robustness")
     first = page.locator(".attack-triple").first
     first.scroll_into_view_if_needed()
     assert "amplified" in first.inner_text()
@@ -39,7 +39,7 @@ def test_three_pictures_of_an_image_lead_to_its_page(attacked: Any) -> None:
     assert page.errors == []
 
 
-@pytest.mark.parametrize("path", ["", "/classes/0"])
+@pytest.mark.parametrize("path", ["/robustness", "/classes/0"])
 def test_its_pages_fit_a_telephone(attacked: Any, path: str) -> None:
     page = attacked
     page.set_viewport_size({"width": 390, "height": 844})
@@ -54,7 +54,7 @@ def test_shares_signs_and_pictures_can_be_read_without_a_script(attacked: Any, c
     context = chromium.new_context(java_script_enabled=False, base_url=site.address)
     context.add_cookies(attacked.context.cookies())
     page = context.new_page()
-    page.goto(RUN)
+    page.goto(f"{RUN}/robustness")
     assert page.locator(".attack-signs li").count() == 6
     assert page.locator(".attack-triple").count() > 0
     assert "Right under attack" in page.locator("#attacks").inner_text()

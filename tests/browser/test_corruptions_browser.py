@@ -25,7 +25,7 @@ def corrupted(page: Any) -> Any:
 
 def test_the_heat_map_leads_to_pictures_and_on_to_an_image(corrupted: Any) -> None:
     page = corrupted
-    page.goto(RUN)
+    page.goto(f"{RUN}/robustness")
     cells = page.locator("td.heat-cell a")
     assert cells.count() == 9
     shades = [cell.evaluate("e => getComputedStyle(e.parentElement).backgroundColor") for cell in cells.all()]
@@ -41,7 +41,7 @@ def test_the_heat_map_leads_to_pictures_and_on_to_an_image(corrupted: Any) -> No
     assert page.errors == []
 
 
-@pytest.mark.parametrize("path", ["", "/cells/corruptions/fog-5", "/classes/0"])
+@pytest.mark.parametrize("path", ["/robustness", "/cells/corruptions/fog-5", "/classes/0"])
 def test_its_pages_fit_a_telephone(corrupted: Any, path: str) -> None:
     page = corrupted
     page.goto(RUN + path)
@@ -58,7 +58,7 @@ def test_every_cell_can_be_read_without_a_script(corrupted: Any, chromium: Any, 
     context = chromium.new_context(java_script_enabled=False, base_url=site.address)
     context.add_cookies(cookies)
     page = context.new_page()
-    page.goto(RUN)
+    page.goto(f"{RUN}/robustness")
     assert page.locator("td.heat-cell a").count() == 9
     page.locator("td.heat-cell a").first.click()
     page.wait_for_url("**/cells/corruptions/**")

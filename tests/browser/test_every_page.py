@@ -30,6 +30,7 @@ PATHS = [
     "/runs/1/slices",
     "/runs/1/classes",
     "/runs/1/images",
+    "/runs/1/robustness",
     "/runs/1/map",
     "/runs/1/ask",
     "/api/v1/docs",
