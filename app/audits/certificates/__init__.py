@@ -4,6 +4,7 @@ from app.audits.base import AuditKind, ModelStageSpec, StageSpec
 from app.audits.certificates.budgets import passes
 from app.audits.certificates.headlines import group_columns, headlines
 from app.audits.certificates.page import panels
+from app.audits.certificates.page_files import files
 from app.audits.certificates.schema import CertificatesSummary, Params
 from app.audits.pixels import ALL_FORMATS
 
@@ -33,6 +34,7 @@ AUDIT = AuditKind(
     by_default=False,
     reads_sentences=False,
     panels=panels,
+    files=files,
     headlines=headlines,
     group_columns=group_columns,
     needs_embeddings=False,

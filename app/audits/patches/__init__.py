@@ -4,6 +4,7 @@ from app.audits.base import AuditKind, ModelStageSpec, StageSpec
 from app.audits.patches.budgets import passes
 from app.audits.patches.headlines import group_columns, headlines
 from app.audits.patches.page import panels
+from app.audits.patches.page_files import files
 from app.audits.patches.schema import Params, PatchesSummary, unfit
 from app.audits.pixels import ALL_FORMATS
 
@@ -33,6 +34,7 @@ AUDIT = AuditKind(
     by_default=False,
     reads_sentences=False,
     panels=panels,
+    files=files,
     headlines=headlines,
     group_columns=group_columns,
     needs_embeddings=False,

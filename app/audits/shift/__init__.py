@@ -3,6 +3,7 @@
 from app.audits.base import AuditKind, StageSpec
 from app.audits.shift.headlines import group_columns, headlines
 from app.audits.shift.page import panels
+from app.audits.shift.page_files import files
 from app.audits.shift.schema import Params, ShiftSummary
 
 AUDIT = AuditKind(
@@ -24,6 +25,7 @@ AUDIT = AuditKind(
     by_default=False,
     reads_sentences=False,
     panels=panels,
+    files=files,
     headlines=headlines,
     group_columns=group_columns,
     needs_embeddings=False,

@@ -5,6 +5,7 @@ from app.audits.pixels import ALL_FORMATS
 from app.audits.smoothing.budgets import networks, passes
 from app.audits.smoothing.headlines import group_columns, headlines
 from app.audits.smoothing.page import panels
+from app.audits.smoothing.page_files import files
 from app.audits.smoothing.schema import Params, SmoothingSummary
 
 AUDIT = AuditKind(
@@ -51,6 +52,7 @@ AUDIT = AuditKind(
     by_default=False,
     reads_sentences=False,
     panels=panels,
+    files=files,
     headlines=headlines,
     group_columns=group_columns,
     needs_embeddings=False,
