@@ -34,10 +34,12 @@ def network_program(graph: fx.GraphModule, steps: Preprocessing, forward: Networ
     device = next((value.device for value in graph.state_dict().values()), torch.device("cpu"))
     builder = Builder(shape)
     writer = _Writer(graph, builder, _normalisation(builder, steps))
-    with torch.no_grad():
-        writer.run(torch.rand(_ROWS, *shape, generator=torch.Generator().manual_seed(0)).to(device))
     try:
+        with torch.no_grad():
+            writer.run(torch.rand(_ROWS, *shape, generator=torch.Generator().manual_seed(0)).to(device))
         program = builder.program()
+    except NotProvable as error:
+        raise NotProvable(error.message, error.layer) from None  # without what the interpreter adds
     except ValueError as error:
         raise NotProvable(f"Proofs need a network with two logits or more: {error}.") from error
     _compare(program, shape, device, forward)

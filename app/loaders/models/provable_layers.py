@@ -176,6 +176,13 @@ def _sum(sign: int, call: Call) -> int:
     return call.builder.add(Add((1, factor)), _wide(call, "self"), _wide(call, "other"))
 
 
+def _from_constant(call: Call) -> int:
+    """other − self."""
+    if call.constant("alpha") != 1:
+        raise unknown(call)
+    return call.builder.affine(_wide(call, "self"), torch.tensor(-1.0), _number(call, call.constant("other")))
+
+
 def _wide(call: Call, name: str) -> int:
     return _widened(call.builder, call.place(name), call.shape)
 
@@ -235,6 +242,7 @@ WRITERS: dict[str, Writer] = {
     "pad": _pad,
     "add": partial(_sum, 1),
     "sub": partial(_sum, -1),
+    "rsub": _from_constant,
     "mul": _product,
     "div": _quotient,
     "neg": _negative,

@@ -164,8 +164,6 @@ def _marabou(query: Query, weights: Tensor, most: float, seconds: float) -> tupl
         asked.addEquation(_equation(MarabouCore, coefficients, variables, total))
     for before, after in query.relus:
         MarabouCore.addReluConstraint(asked, before, after)
-    for inputs, largest in query.largest:
-        MarabouCore.addMaxConstraint(asked, set(inputs), largest)
     used = weights.nonzero()[:, 0].tolist()
     goal = _equation(MarabouCore, weights[used].tolist(), used, most, MarabouCore.Equation.LE)
     asked.addEquation(goal)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from app.numerics.bounds.bends import MaxPool, Relu
 from app.numerics.bounds.interval import Bounds
@@ -49,8 +50,6 @@ class Query:
     """Coefficients, variables and what their products add up to."""
     relus: list[tuple[int, int]] = field(default_factory=list)
     """Input and output."""
-    largest: list[tuple[list[int], int]] = field(default_factory=list)
-    """Inputs and their maximum."""
 
     def variables(self, low: Tensor, high: Tensor) -> range:
         """Append variables with these bounds [m]."""
@@ -121,26 +120,36 @@ def _relu(query: Query, x: Expression, low: Tensor, high: Tensor) -> Expression:
 
 
 def _maximum(query: Query, op: MaxPool, x: Expression, low: Tensor, high: Tensor) -> Expression:
-    """Every window gets a variable, and every input that can be its largest."""
+    """Each window's maximum as a chain: max(a, b) = a + ReLU(b − a)."""
     shape = low.shape
-    places = op.places(tuple(shape)).transpose(1, 2).flatten(0, 1)
-    low, high = low.flatten(), high.flatten()
-    weights, constants = x.weights.flatten(1), x.constant.flatten()
-    known: dict[int, int] = {}
-    out: list[int] = []
-    for window in places:
+    windows = op.places(tuple(shape)).transpose(1, 2).flatten(0, 1)
+    columns, constants = [], []
+    for window in windows:
         inside = window[window >= 0]
-        able = inside[high[inside] >= low[inside].max()].tolist()
-        for place in able:
-            if place not in known:
-                (known[place],) = query.variables(low[[place]], high[[place]])
-                query.equal(known[place], weights[:, place], float(constants[place]))
-        (own,) = query.variables(low[able].max()[None], high[able].max()[None])
-        query.largest.append(([known[place] for place in able], own))
-        out.append(own)
-    if len(query.largest) > MAX_OPEN:
-        raise TooLarge(f"{len(query.largest)} maxima are open")
-    found = weights.new_zeros(len(query.low), len(out))
-    found[out, range(len(out))] = 1
-    shape_out = op.apply(torch.zeros(1, *shape, dtype=torch.float64)).shape[1:]
-    return Expression(found.view(-1, *shape_out), found.new_zeros(1, *shape_out))
+        able = inside[high.flatten()[inside] >= low.flatten()[inside].max()]
+        weights, constant = _chain(query, x, low.flatten(), high.flatten(), able.tolist())
+        columns.append(weights)
+        constants.append(constant)
+        if len(query.relus) > MAX_OPEN:
+            raise TooLarge(f"{len(query.relus)} ReLUs and maxima are open")
+    found = torch.stack([functional.pad(column, (0, len(query.low) - len(column))) for column in columns], 1)
+    out = op.apply(torch.zeros(1, *shape, dtype=torch.float64)).shape[1:]
+    return Expression(found.view(-1, *out), torch.tensor(constants, dtype=torch.float64).view(1, *out))
+
+
+def _chain(query: Query, x: Expression, low: Tensor, high: Tensor, places: list[int]) -> tuple[Tensor, float]:
+    """Coefficients [v] and constant of the largest of these places of x."""
+    weights, constants = x.weights.flatten(1), x.constant.flatten()
+    first, *others = places
+    most, constant = weights[:, first], float(constants[first])
+    least, greatest = low[first], high[first]
+    for place in others:
+        own = functional.pad(weights[:, place], (0, len(most) - len(weights)))
+        (before,) = query.variables((low[place] - greatest)[None], (high[place] - least)[None])
+        (after,) = query.variables(torch.zeros(1), (high[place] - least).clamp_min(0)[None])
+        query.equal(before, own - most, float(constants[place]) - constant)
+        query.relus.append((before, after))
+        most = functional.pad(most, (0, len(query.low) - len(most)))
+        most[after] = 1
+        least, greatest = torch.maximum(least, low[place]), torch.maximum(greatest, high[place])
+    return most, constant
