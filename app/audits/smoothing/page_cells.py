@@ -34,7 +34,9 @@ class CellSmoothing(BaseModel):
     fell: int = Field(description="Images that are right without noise and are not certified here.")
     open: int
     copies: int
-    others: list[Link]
+    others: list[Link] = Field(
+        description="Other radii under this noise, and other noises and networks at this radius."
+    )
     lost: list[Thumb] = Field(description="Images that fell, the least certain first.")
     held: list[Thumb] = Field(description="Certified images, the largest radius first.")
 
@@ -64,7 +66,7 @@ def cell_panel(subject: Subject, summary: SmoothingSummary, reader: RunReader) -
         fell=int(lost.sum()),
         open=int(found.open(column).sum()),
         copies=int(found.used.sum()),
-        others=[_link(summary, place, reader) for place in places if place != (variant, column)],
+        others=[_link(summary, place, reader) for place in places if (place[0] == variant) != (place[1] == column)],
         lost=_thumbs(positions[_by_radius(found, lost)[:SHOWN]], reader),
         held=_thumbs(positions[kept], reader),
     )

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pydantic import BaseModel, Field
 
 from app.audits.pieces import Estimate
-from app.audits.smoothing.schema import SmoothingSummary, Variant
+from app.audits.smoothing.schema import CurvePoint, SmoothingSummary, Variant
 from app.audits.smoothing.words import title
 
 WIDTH, HEIGHT = 600, 240
@@ -78,7 +78,7 @@ def _curve(variant: Variant, tone: int, most: float) -> Curve:
             radius=f"{point.radius:.3g}",
             certified=point.certified,
         )
-        for point in variant.curve
+        for point in _until_nothing(variant)
     ]
     corners = [(dots[0].x, dots[0].y)]
     for before, after in pairwise(dots):
@@ -92,6 +92,12 @@ def _curve(variant: Variant, tone: int, most: float) -> Curve:
         reach=_x(variant.reach, most),
         reach_text=f"{variant.reach:.3g}",
     )
+
+
+def _until_nothing(variant: Variant) -> list[CurvePoint]:
+    """The points up to the first radius at which nothing is certified."""
+    last = next((i for i, point in enumerate(variant.curve) if not point.certified.value), len(variant.curve))
+    return variant.curve[: last + 1]
 
 
 def _x(radius: float, most: float) -> float:

@@ -43,7 +43,7 @@ def plain(variant: Variant) -> str:
     if variant.noisy.value >= BREAKS * variant.base.value:
         return ""
     noise = f"noise of σ = {variant.sigma}"
-    found = f"{100 * variant.noisy.value:.1f} % of noisy copies right, without noise {100 * variant.base.value:.1f} %"
+    found = f"{_percent(variant.noisy.value)} of noisy copies right, without noise {_percent(variant.base.value)}"
     if variant.copied:
         return (
             f"Even the copy trained with {noise} gets only {found}: a smaller σ, or longer training, is what would "
@@ -51,6 +51,10 @@ def plain(variant: Variant) -> str:
         )
     return (
         f"The model does not stand {noise}: it gets {found}; its smoothed accuracy is "
-        f"{100 * variant.smoothed.value:.1f} %. It was probably not trained with noise; a copy trained with it is what "
+        f"{_percent(variant.smoothed.value)}. It was probably not trained with noise; a copy trained with it is what "
         "would help."
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}\u00a0%"
