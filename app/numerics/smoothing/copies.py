@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -71,16 +70,29 @@ class Copies:
         return found
 
 
-@dataclass
 class _Open(Generic[Found]):
-    place: int
-    task: Task[Found]
-    wanted: Wanted
-    got: list[Votes] = field(default_factory=list)
+    """A task and what it has been sent of the copies that it asked for."""
 
-    @property
-    def left(self) -> int:
-        return self.wanted.number - sum(len(votes) for votes in self.got)
+    def __init__(self, place: int, task: Task[Found]) -> None:
+        self.place, self._task = place, task
+        self._ask(next(task))
+
+    def _ask(self, wanted: Wanted) -> None:
+        self.part, self._got, self.left = wanted.part, np.empty(wanted.number, np.int64), wanted.number
+
+    def take(self, votes: Votes, found: dict[int, Found]) -> bool:
+        """Take in some votes; whether that ended the task, with what it found in `found`."""
+        start = len(self._got) - self.left
+        self._got[start : start + len(votes)] = votes
+        self.left -= len(votes)
+        if self.left:
+            return False
+        try:
+            self._ask(self._task.send(self._got))
+        except StopIteration as end:
+            found[self.place] = end.value
+            return True
+        return False
 
 
 def run_tasks(
@@ -95,14 +107,13 @@ def run_tasks(
     while waiting or going:
         while waiting and sum(one.left for one in going) < copies.size:
             place, task = waiting.popleft()
-            going.append(_Open(place, task, next(task)))
+            going.append(_Open(place, task))
         asked = _batch(going, copies.size)
-        votes, done = copies.votes([(one.place, Wanted(one.wanted.part, count)) for one, count in asked]), 0
+        votes, done = copies.votes([(one.place, Wanted(one.part, count)) for one, count in asked]), 0
         for one, count in asked:
-            one.got.append(votes[done : done + count])
-            done += count
-            if one.left or not _answered(one, found):
+            if not one.take(votes[done : done + count], found):
                 going.append(one)
+            done += count
         progress(len(found) / len(tasks))
     return [found[place] for place in range(len(tasks))]
 
@@ -115,14 +126,3 @@ def _batch(going: deque[_Open[Found]], size: int) -> list[tuple[_Open[Found], in
         asked.append((one, min(one.left, size)))
         size -= asked[-1][1]
     return asked
-
-
-def _answered(one: _Open[Found], found: dict[int, Found]) -> bool:
-    """Send a task what it asked for; whether that was all."""
-    votes, one.got = np.concatenate(one.got), []
-    try:
-        one.wanted = one.task.send(votes)
-    except StopIteration as end:
-        found[one.place] = end.value
-        return True
-    return False
