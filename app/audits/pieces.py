@@ -79,6 +79,7 @@ class GroupFigure(BaseModel):
 
     estimate: Estimate
     worse: bool = Field(False, description="Worse than chance explains, every group of the column considered.")
+    href: str = Field("", description="Path of its images where the score table does not lead there.")
 
 
 class GroupColumn(BaseModel):

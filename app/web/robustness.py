@@ -195,7 +195,8 @@ def _row(
 
 def _cell(figure: GroupFigure, page: str, score: str) -> JointCell:
     order = f"?sort={score}" if score else ""
-    return JointCell(estimate=figure.estimate, worse=figure.worse, href=f"{page}{order}#images" if page else "")
+    href = figure.href or (f"{page}{order}#images" if page else "")
+    return JointCell(estimate=figure.estimate, worse=figure.worse, href=href)
 
 
 def class_groups(reader: RunReader, unchanged: Mapping[int, Estimate]) -> list[Group]:

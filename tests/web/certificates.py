@@ -26,14 +26,10 @@ from app.audits.certificates.schema import (
 from app.audits.certificates.summarise import summarise
 from app.audits.certificates.worst import worst_places
 from app.audits.texts import lines
-from app.store.artifacts import artifact_key
-from app.store.models import AuditRun
-from app.store.places import get_artifacts
-from app.store.session import transaction
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
 from tests.web.conftest import Results
-from workers.stages import results as saved
+from tests.web.measured import publish
 
 PARAMS = Params.model_validate({"radii": ["2/255", "8/255"], "budget": "standard"})
 
@@ -48,15 +44,7 @@ def add_to(run_id: int, label: np.ndarray, wrong: np.ndarray, reason: str = "") 
     n = len(label)
     places = np.sort(chosen((TRAIN_ROWS, TRAIN_ROWS + n), 0, PARAMS.model_dump())) - TRAIN_ROWS
     found = summarise(_inputs(label, _shards(label[places], wrong[places], places, reason)))
-    key = artifact_key("certificates", 1, test="web", reason=reason)
-    if not get_artifacts().has(key):
-        with get_artifacts().write(key) as folder:
-            saved.save(found, folder)
-    with transaction() as session:
-        run = session.get_one(AuditRun, run_id)
-        run.kinds = [*dict.fromkeys([*run.kinds, "slices", "certificates"])]
-        run.summary = {**run.summary, "certificates": found.summary}
-        run.details_keys = {**run.details_keys, "certificates:summarise": key}
+    publish(run_id, "certificates", "summarise", found, f"{len(label)} {reason}")
     return dict(found.details)
 
 

@@ -15,12 +15,11 @@ from app.audits.smoothing.schema import Params, amount
 from app.audits.smoothing.summarise import summarise
 from app.numerics.smoothing.radius import certified_radius
 from app.store.artifacts import artifact_key
-from app.store.models import AuditRun
 from app.store.places import get_artifacts
-from app.store.session import transaction
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
 from tests.web.conftest import Results
+from tests.web.measured import publish
 from workers.stages import results as saved
 
 NOISES = ["0.25", "0.5"]
@@ -59,12 +58,7 @@ def add_to(
     split = Split("val", manifest, None, None, None, model)
     inputs = Inputs(split, None, CLASSES, asked, 0, "cpu", None, earlier, lambda _share, _message: None)
     found = summarise(inputs)
-    _saved(key, found)
-    with transaction() as session:
-        run = session.get_one(AuditRun, run_id)
-        run.kinds = ["slices", "smoothing"]
-        run.summary = {**run.summary, "smoothing": found.summary}
-        run.details_keys = {**run.details_keys, "smoothing:summarise": key}
+    publish(run_id, "smoothing", "summarise", found, f"{n} {budget} {copies}")
     return dict(found.details)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from app.audits.base import RunReader
+from app.audits.base import RunReader, Subject
 from app.audits.pieces import Estimate, GroupColumn, GroupFigure, Headline
 from app.audits.shift.schema import LEVEL, AccuracyPart, GroupShift, ShiftSummary
 from app.audits.shift.words import leaves_out
@@ -47,7 +47,7 @@ def group_columns(reader: RunReader) -> list[GroupColumn]:
     ids = {finding.key: finding.id for finding in reader.findings("slices", subject="slice")}
     classes = {("class", group.class_index): group for group in summary.accuracy.classes}
     slices = {("slice", ids[group.key]): group for group in summary.groups.slices if group.key in ids}
-    figures = _figures({**classes, **slices}, change.second)
+    figures = _figures({**classes, **slices}, change.second, reader)
     return [
         GroupColumn(
             key="second",
@@ -60,7 +60,7 @@ def group_columns(reader: RunReader) -> list[GroupColumn]:
 
 
 def _figures(
-    groups: Mapping[tuple[str, int | None], GroupShift], whole: Estimate
+    groups: Mapping[tuple[str, int | None], GroupShift], whole: Estimate, reader: RunReader
 ) -> dict[tuple[str, int], GroupFigure]:
     """The groups with enough images; worse: than the second set's other images, by more than chance."""
     shown = {
@@ -71,9 +71,15 @@ def _figures(
     wrong, n = (np.array([pair[i] for pair in map(_wrong, shown.values())], np.int64) for i in range(2))
     tested = benjamini_hochberg(slice_excess_p_value(wrong, n, *_wrong(whole)))
     return {
-        name: GroupFigure(estimate=estimate, worse=bool(q <= LEVEL))
+        name: GroupFigure(estimate=estimate, worse=bool(q <= LEVEL), href=_images(groups[name], name[0], reader))
         for (name, estimate), q in zip(shown.items(), tested, strict=True)
     }
+
+
+def _images(group: GroupShift, type_: str, reader: RunReader) -> str:
+    """Its images in both sets."""
+    key = group.key if type_ == "class" else f"slice-{group.key}"
+    return reader.link(Subject("cell", reader.run_id, key=f"shift/{key}"))
 
 
 def _wrong(found: Estimate) -> tuple[int, int]:

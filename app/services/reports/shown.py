@@ -59,7 +59,7 @@ class Recorder(SnapshotReader):
 def group_columns(live: RunReader, kinds: Sequence[str]) -> dict[str, list[GroupColumn]]:
     """Return what a run's stress tests say of its classes and slices, by kind."""
     known = audits.kinds()
-    found = {name: known[name].group_columns(live) for name in kinds if name in known}
+    found = {name: [_unlinked(one) for one in known[name].group_columns(live)] for name in kinds if name in known}
     return {name: columns for name, columns in found.items() if columns}
 
 
@@ -73,6 +73,16 @@ def record(content: ReportContent, live: RunReader) -> Recorder:
 
 
 def shown_files(asked: Recorder, live: RunReader) -> dict[str, bytes]:
+def _unlinked(column: GroupColumn) -> GroupColumn:
+    """A report leads nowhere."""
+    return column.model_copy(
+        update={
+            name: {key: figure.model_copy(update={"href": ""}) for key, figure in getattr(column, name).items()}
+            for name in ("classes", "slices")
+        }
+    )
+
+
     """Return the files that the report holds for it, pictures within their budget in the order of asking."""
     files = {name: _npy(array) for name, array in asked.arrays.items()}
     left = PICTURE_BUDGET
