@@ -127,6 +127,11 @@ def test_a_report_has_the_figures_and_leads_nowhere(results: Results, tmp_path: 
     assert "Shift to a second data set" in page
     assert "What kind of shift it is" in page
     assert "/cells/" not in page
+    pictures = re.findall(rf'src="(/reports/{report}/kept/dataset/{results.built.dataset_id}/\d+)"', page)
+    assert len(pictures) == 12
+    live = panel(results, results.robustness)["typical"]
+    for shown, original in zip(pictures, live, strict=True):
+        assert results.signed().get(shown).content == results.signed().get(original["src"]).content
 
 
 @pytest.mark.parametrize("key", ["class-9", "slice-none", "value-99", "image-x", "nothing"])

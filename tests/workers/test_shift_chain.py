@@ -26,8 +26,9 @@ from app.store.repositories import jobs
 from app.store.session import reading, transaction
 from tests.workers import build
 from tests.workers.home import fresh_home
-from workers import warm
+from workers import execute, warm
 from workers.testing import Twin
+from workers.work import Work
 
 pytestmark = pytest.mark.xdist_group("shift-chain")
 
@@ -44,6 +45,7 @@ class Chain(NamedTuple):
     twin: Twin
     second: int
     unlike: int
+    bare: int
     version: int
 
 
@@ -62,6 +64,17 @@ def images(seed: int, per_class: int, split: str, names: list[str], glow: int = 
     return target.getvalue()
 
 
+def flat(data: bytes) -> bytes:
+    """The same pictures in one folder, listed in a table that does not say what they show."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(target, "w") as out:
+        names = {f"{number:03d}.png": name for number, name in enumerate(archive.namelist())}
+        out.writestr("manifest.csv", "\n".join(["path", *names]))
+        for name, original in names.items():
+            out.writestr(name, archive.read(original))
+    return target.getvalue()
+
+
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     with pytest.MonkeyPatch.context() as patch, fresh_home(tmp_path_factory.mktemp("shift"), patch, shard_rows="50"):
@@ -71,24 +84,26 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
             first = build.dataset(session, project, images(1, PER_CLASS, "val", build.CLASSES))
             second = build.dataset(session, project, images(2, SECOND, "test", build.CLASSES, glow=30))
             unlike = build.dataset(session, project, images(3, 5, "val", ["blue", "green", "yellow"]))
-            second.name, unlike.name = "night", "unlike"
+            bare = build.dataset(session, project, flat(images(4, 20, "test", build.CLASSES)))
+            second.name, unlike.name, bare.name = "night", "unlike", "bare"
             version = build.version(session, project, build.weights(), classes=ORDER)
-        for dataset in (first, second, unlike):
+        for dataset in (first, second, unlike, bare):
             twin.run_workflow("import_dataset", dataset.id)
         twin.run_workflow("check_model", version.id)
         with transaction() as session:
-            wanted = request(first.id, version.id, f"{second.id}/test")
+            wanted = request(first.id, version.id, f"{second.id}/test", "slices")
             made = request_audit.request_audit(session, project, None, wanted)
         twin.run_workflow("audit_run", made.id)
         with reading() as session:
-            yield Chain(session.get_one(AuditRun, made.id), twin, second.id, unlike.id, version.id)
+            yield Chain(session.get_one(AuditRun, made.id), twin, second.id, unlike.id, bare.id, version.id)
         warm._drop_child()
 
 
-def request(dataset: int, version: int, second: str, **more: Any) -> RunRequest:
+def request(dataset: int, version: int, second: str, *kinds: str, **more: Any) -> RunRequest:
+    params = {"shift": {"second": second}} | {kind: {"permutations": 5, "methods": ["direction"]} for kind in kinds}
     return RunRequest(
-        model_version_id=version, dataset_id=dataset, split="val", kinds=["shift", "slices"], encoder="penultimate",
-        params={"shift": {"second": second}, "slices": {"permutations": 5}}, **more,
+        model_version_id=version, dataset_id=dataset, split="val", kinds=["shift", *kinds], encoder="penultimate",
+        params=params, **more,
     )  # fmt: skip
 
 
@@ -119,6 +134,7 @@ def test_the_second_set_is_predicted_by_the_same_network(chain: Chain) -> None:
     manifest = pq.read_table(get_artifacts().local(dataset.artifact_key) / "manifest.parquet")
     named = [dataset.classes[label] for label in manifest["label"].to_pylist()]
     assert [ORDER[label] for label in np.load(folder / "labels.npy")] == named
+    assert np.load(folder / "pictured.npy").all()
 
 
 def test_the_gap_is_that_of_the_outcomes(chain: Chain) -> None:
@@ -168,3 +184,45 @@ def test_what_cannot_be_compared_is_refused_beside_its_field(chain: Chain, secon
             session, chain.run.project_id, None, request(chain.run.dataset_id, chain.version, text)
         )
     assert raised.value.field == "shift.second"
+
+
+def test_a_run_that_is_cancelled_over_a_set_without_labels_goes_on_from_there(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, seen = execute.stage, []
+
+    def stage(name: str) -> Any:
+        def run(work: Work) -> dict[str, Any]:
+            seen.append(work.line)
+            if seen.count("predict@shift") == 2 and work.line == "predict@shift":
+                with transaction() as session:
+                    jobs.request_cancel(session, work.job)
+            return real(name)(work)
+
+        return run
+
+    monkeypatch.setattr(execute, "stage", stage)
+    with transaction() as session:
+        wanted = request(chain.run.dataset_id, chain.version, f"{chain.bare}/all")
+        made = request_audit.request_audit(session, chain.run.project_id, None, wanted)
+    Twin().run_workflow("audit_run", made.id)
+    with reading() as session:
+        assert session.get_one(AuditRun, made.id).status == "cancelled"
+        done = {stage.name: stage.done for stage in jobs.stages(session, "run", made.id)}
+    assert done["predict@shift"] == 50
+    with transaction() as session:
+        attempt = jobs.resume(session, made.id)
+    seen.clear()
+    Twin().run_workflow("audit_run", made.id, attempt or 0)
+    # the shard that was cancelled may have been finished before anybody looked; the one before it was
+    assert seen.count("predict") == 0
+    assert seen.count("predict@shift") <= 1
+    with reading() as session:
+        run = session.get_one(AuditRun, made.id)
+    assert (run.status, run.error) == ("succeeded", "")
+    summary = run.summary["shift"]
+    assert summary["notes"][0].startswith("“bare” / all has no labels: only what needs none is said of it")
+    assert summary["accuracy"]["change"] is None
+    assert summary["accuracy"]["unlabelled"]["estimate"]["n"] == 60
+    assert summary["space"]["by_prediction"]
+    assert "start it again with “Error slices” chosen" in summary["groups"]["no_slices"]

@@ -115,6 +115,7 @@ def test_a_table_that_covers_both_sets_is_compared(ids: dict[str, int]) -> None:
     assert "predict of “b” / val: 60 rows to go in 1 shards" in texts
     folder = get_artifacts().local(run.details_keys["shift:accuracy"])
     assert (np.load(folder / "predictions.npy") >= 0).sum() == COVERED
+    assert not np.load(folder / "pictured.npy").any()
 
 
 @pytest.mark.parametrize(

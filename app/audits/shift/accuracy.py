@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from app.audits.base import Inputs, Result, Second
 from app.audits.pieces import Estimate
@@ -166,4 +167,12 @@ def _details(second: Side) -> dict[str, np.ndarray]:
         "labels": np.where(second.used, second.labels, -1).astype(np.int32),
         "predictions": np.where(second.used, second.predictions, -1).astype(np.int32),
         "confidence": second.confidence.astype(np.float32),
+        "pictured": _pictured(second.split.manifest),
     }
+
+
+def _pictured(manifest: pa.Table) -> np.ndarray:
+    """Whether a row came with a picture: bool [m]."""
+    if "width" not in manifest.column_names:
+        return np.ones(manifest.num_rows, bool)
+    return np.array([bool(width) for width in manifest["width"].to_pylist()], bool)

@@ -20,8 +20,9 @@ class SecondSet:
     def __init__(self, reader: RunReader, summary: ShiftSummary) -> None:
         assert summary.second is not None
         self._reader, self._dataset = reader, summary.second.dataset_id
-        self.rows, self.labels, self.predictions, self.confidence = (
-            reader.array(KIND, "accuracy", name) for name in ("rows", "labels", "predictions", "confidence")
+        names = ("rows", "labels", "predictions", "confidence", "pictured")
+        self.rows, self.labels, self.predictions, self.confidence, self.pictured = (
+            reader.array(KIND, "accuracy", name) for name in names
         )
 
     def name(self, index: int) -> str:
@@ -33,8 +34,8 @@ class SecondSet:
         return None if self.labels[place] < 0 else bool(self.labels[place] != self.predictions[place])
 
     def picture(self, place: int) -> str:
-        """Path of its picture."""
-        return self._reader.picture(int(self.rows[place]), self._dataset)
+        """Path of its picture; empty where it came without one."""
+        return "" if not self.pictured[place] else self._reader.picture(int(self.rows[place]), self._dataset)
 
     def thumb(self, place: int, text: str = "") -> Thumb:
         """An image of the second set, leading to its page."""

@@ -68,20 +68,20 @@ def panels(subject: Subject, reader: RunReader) -> list[Panel]:
         return []
     summary = ShiftSummary.model_validate(raw)
     if subject.type in {"robustness", "report"}:
-        return [] if subject.type == "report" and summary.unavailable else [_run_panel(subject, summary, reader)]
+        return [] if subject.type == "report" and summary.unavailable else [_run_panel(summary, reader)]
     if summary.unavailable:
         return []
     found = _PARTS.get(subject.type)
     return [panel] if found and (panel := found(subject, summary, reader)) else []
 
 
-def _run_panel(subject: Subject, summary: ShiftSummary, reader: RunReader) -> Panel:
+def _run_panel(summary: ShiftSummary, reader: RunReader) -> Panel:
     if summary.unavailable:
         return Panel(
             KIND, "Shift to a second data set", "shift/run.html", RunShift(unavailable=summary.unavailable), ORDER
         )
     accuracy, groups, space = summary.accuracy, summary.groups, summary.space
-    first, second = typical(summary, reader, SHOWN) if subject.type != "report" else ([], [])
+    first, second = typical(summary, reader, SHOWN)
     context = RunShift(
         unavailable="",
         first=summary.first,

@@ -11,6 +11,7 @@ from app.audits.base import Panel, RunReader, Subject
 from app.audits.pieces import Thumb
 from app.audits.shift.kept import KIND, SecondSet, first_thumbs
 from app.audits.shift.schema import GroupShift, ShiftSummary
+from app.errors import NotFound
 
 SHOWN = 24
 GRID = 36
@@ -49,9 +50,13 @@ def typical(summary: ShiftSummary, reader: RunReader, most: int) -> tuple[list[T
     """Images of the audited set that look most like the second one, and those most typical of the second set."""
     if summary.space.unavailable or not summary.space.tests:
         return [], []
-    own, second = np.asarray(reader.array(KIND, "space", "first")), np.asarray(reader.array(KIND, "space", "second"))
+    try:
+        own, second = (np.asarray(reader.array(KIND, "space", name)) for name in ("first", "second"))
+        rows = SecondSet(reader, summary)
+    except NotFound:  # a report holds no arrays of large sets
+        return [], []
     ends = [np.argsort(np.where(np.isnan(of), -np.inf, of), kind="stable")[::-1][:most] for of in (own, second)]
-    return first_thumbs(reader, ends[0].tolist()), SecondSet(reader, summary).thumbs(ends[1].tolist())
+    return first_thumbs(reader, ends[0].tolist()), rows.thumbs(ends[1].tolist())
 
 
 def _typical(_key: str, _whole: str, summary: ShiftSummary, reader: RunReader) -> Panel | None:

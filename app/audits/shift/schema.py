@@ -46,8 +46,8 @@ class Params(BaseModel):
     second: str = Field(
         "",
         title="Second data set",
-        description="Images of the same classes from elsewhere, to be compared with the audited ones. It may lack "
-        "labels. As text: <data set id>/<split>.",
+        description="Images of the same classes from elsewhere, to be compared with the audited ones. Labels may "
+        "be missing: a table with the paths alone is enough. As text: <data set id>/<split>.",
         json_schema_extra=dict(CHOICE),
     )
     budget: Budget = Field(

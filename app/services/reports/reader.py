@@ -18,6 +18,10 @@ Source = Callable[[str], str]
 """From a picture's path below the report, `thumbs/12` or `kept/attacks/summarise/3`, to its URL."""
 
 
+DATASET = "dataset"
+"""In place of a kind: a picture of another data set, whose id stands in place of the stage."""
+
+
 def array_file(kind: str, stage: str, name: str) -> str:
     """Return the name under which a report holds a detail array."""
     return f"{kind}.{stage}.{name}.npy"
@@ -57,8 +61,8 @@ class SnapshotReader:
         return [self._thumb(image) if image else None for image in found]
 
     def picture(self, row: int, dataset_id: int | None = None) -> str:
-        """Return nothing: a report holds the pictures of its findings only."""
-        return ""
+        """Return the URL of a picture of another data set that the panels showed; nothing for other rows."""
+        return "" if dataset_id is None else self.kept_picture(DATASET, str(dataset_id), row)
 
     def others(self, dataset_id: int, split: str) -> list[OtherRun]:
         """Return nothing: a report speaks of one run."""

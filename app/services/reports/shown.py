@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,11 +13,13 @@ from app.audits.base import RunReader, Subject
 from app.audits.pieces import GroupColumn, Thumb
 from app.audits.pixels import ENDS, PICTURES
 from app.errors import NotFound
-from app.services.reports.reader import SnapshotReader, array_file, kept_file
+from app.services.reports.reader import DATASET, SnapshotReader, array_file, kept_file
 from app.services.reports.schema import ReportContent
 
 ARRAY_BYTES = 1_000_000
 """Of one array; a larger one is not for a report."""
+Thumbnail = Callable[[int, int], bytes]
+"""From a data set's id and row to its thumbnail."""
 PICTURE_BUDGET = 3_000_000
 """Bytes of all kept pictures; thumbnails get what is left of the report's."""
 _HERE = "#"
@@ -50,6 +52,14 @@ class Recorder(SnapshotReader):
         self.pictures.setdefault(kept_file(kind, stage, number), (kind, stage, number))
         return _HERE
 
+    def picture(self, row: int, dataset_id: int | None = None) -> str:
+        """Note a picture of another data set; what is returned leads nowhere."""
+        if dataset_id is None:
+            return ""
+        place = (DATASET, str(dataset_id), row)
+        self.pictures.setdefault(kept_file(*place), place)
+        return _HERE
+
     def thumbs(self, positions: Sequence[int], *, named: bool = False) -> list[Thumb | None]:
         """Note the images; none is there yet."""
         self.positions |= dict.fromkeys(positions)
@@ -63,16 +73,6 @@ def group_columns(live: RunReader, kinds: Sequence[str]) -> dict[str, list[Group
     return {name: columns for name, columns in found.items() if columns}
 
 
-def record(content: ReportContent, live: RunReader) -> Recorder:
-    """Return what the report's panels ask for."""
-    asked, known = Recorder(content, live), audits.kinds()
-    for name in content.kinds:
-        if name in known:
-            known[name].panels(Subject("report", content.run_id), asked)
-    return asked
-
-
-def shown_files(asked: Recorder, live: RunReader) -> dict[str, bytes]:
 def _unlinked(column: GroupColumn) -> GroupColumn:
     """A report leads nowhere."""
     return column.model_copy(
@@ -83,15 +83,30 @@ def _unlinked(column: GroupColumn) -> GroupColumn:
     )
 
 
-    """Return the files that the report holds for it, pictures within their budget in the order of asking."""
+def record(content: ReportContent, live: RunReader) -> Recorder:
+    """Return what the report's panels ask for."""
+    asked, known = Recorder(content, live), audits.kinds()
+    for name in content.kinds:
+        if name in known:
+            known[name].panels(Subject("report", content.run_id), asked)
+    return asked
+
+
+def shown_files(asked: Recorder, live: RunReader, thumbnail: Thumbnail) -> dict[str, bytes]:
+    """Return the files that the report holds for it, pictures within their budget in the order of asking.
+
+    `thumbnail` reads the thumbnail of a row of another data set.
+    """
     files = {name: _npy(array) for name, array in asked.arrays.items()}
     left = PICTURE_BUDGET
     for name, place in asked.pictures.items():
-        data = _picture(live, *place)
+        kind, name_or_id, number = place
+        data = thumbnail(int(name_or_id), number) if kind == DATASET else _picture(live, *place)
         left -= len(data)
         if left < 0:
             break
-        files[name] = data
+        if data:
+            files[name] = data
     return files
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.audits import kind
 from app.audits.base import RunReader
 from app.audits.pieces import Estimate
-from app.errors import Conflict
+from app.errors import Conflict, NotFound
 from app.services.membership import scores_of
 from app.services.proportions import estimate
 from app.services.reports.schema import (
@@ -53,7 +53,7 @@ def make_report(session: Session, run: AuditRun, user: User, live: RunReader, ti
         raise Conflict("A report is made of a finished run; this one is " + run.status + ".")
     content = _gather(session, run, user, title)
     content.groups, content.unchanged = group_columns(live, run.kinds), _unchanged(run)
-    key, digest = _store(content, run, session.get_one(Dataset, run.dataset_id), live)
+    key, digest = _store(session, content, run, live)
     report = Report(
         project_id=run.project_id,
         run_id=run.id,
@@ -167,10 +167,10 @@ def _by_finding(pairs: Iterable[tuple[int, T]]) -> dict[int, list[T]]:
     return grouped
 
 
-def _store(content: ReportContent, run: AuditRun, dataset: Dataset, live: RunReader) -> tuple[str, str]:
+def _store(session: Session, content: ReportContent, run: AuditRun, live: RunReader) -> tuple[str, str]:
     """Write the artifact; return its key and the content's hash."""
-    asked = record(content, live)
-    files = shown_files(asked, live)
+    dataset, asked = session.get_one(Dataset, run.dataset_id), record(content, live)
+    files = shown_files(asked, live, lambda dataset_id, row: _thumbnail(session, run, dataset_id, row))
     wanted = list(dict.fromkeys([*_telling_rows(content), *(content.split_start + p for p in asked.positions)]))
     images = DatasetImages(get_artifacts().local(dataset.artifact_key), get_blobs())
     held = sum(len(data) for data in files.values())
@@ -187,6 +187,13 @@ def _store(content: ReportContent, run: AuditRun, dataset: Dataset, live: RunRea
         for name, data in {**files, **{f"{row}.webp": data for row, data in thumbnails.items()}}.items():
             (folder / name).write_bytes(data)
     return key, digest
+
+
+def _thumbnail(session: Session, run: AuditRun, dataset_id: int, row: int) -> bytes:
+    dataset = session.get(Dataset, dataset_id)
+    if dataset is None or dataset.project_id != run.project_id:
+        raise NotFound("The second data set of this run is gone, and with it the pictures that the report would show.")
+    return DatasetImages(get_artifacts().local(dataset.artifact_key), get_blobs()).thumbnail(row)
 
 
 def _unchanged(run: AuditRun) -> dict[int, Estimate]:
