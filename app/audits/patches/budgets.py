@@ -34,7 +34,7 @@ EFFORTS: Mapping[Budget, Effort] = {
     "quick": Effort(
         100, 3, 32, 0, 24,
         "block smoothing, masks finer than 3 × 3 (the published number is 6 × 6) and, on images wider than 32 pixels, "
-        "columns closer together: what it certifies holds, and finer settings usually certify more",
+        "columns closer together: what it certifies holds, and finer settings may certify other images too",
     ),
     "standard": Effort(
         500, 6, 64, 16, 100,

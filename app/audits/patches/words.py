@@ -20,7 +20,8 @@ SLUGS: dict[Method, str] = {
 }
 MEANINGS: dict[Method, str] = {
     "two masks": "Large masks are laid over the image so that one of them hides the patch, wherever it is, and then "
-    "pairs of masks. Certified: the label is predicted under each mask and each pair (PatchCleanser).",
+    "pairs of masks. Certified: the label is predicted under each mask and each pair (PatchCleanser). Training on "
+    "images with hidden squares raises it most.",
     "columns": "Each band of columns alone says what it sees; a patch can touch only some of the bands. Certified: the "
     "label leads by more than twice as many votes ((de)randomised smoothing).",
     "blocks": "The same with square blocks in place of bands: more of them, and each shows less.",
