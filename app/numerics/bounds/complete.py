@@ -50,8 +50,8 @@ def unavailable() -> str:
     if importlib.util.find_spec("maraboupy"):
         return ""
     return (
-        "Complete verification needs the package maraboupy, which exists for Python up to 3.11 on Linux and macOS "
-        "(pip install 'faultline[proofs]')."
+        "Complete verification needs the package maraboupy, which exists for Python up to 3.11 on x86-64 Linux and "
+        "macOS (pip install 'faultline[proofs]')."
     )
 
 
