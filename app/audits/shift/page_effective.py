@@ -47,9 +47,10 @@ def effective(summary: ShiftSummary, reader: RunReader) -> list[Robust]:
 def _own(change: Changed, models: list[OtherModel]) -> Robust:
     title = "Against the project's other models"
     if len(models) < LEAST or len({model.first for model in models}) < 2:
+        known = f"Only {len(models):,}" if models else "None"
         text = (
-            f"{len(models):,} other models of this project were audited on both sets; a line needs {LEAST} with "
-            "different accuracies. Audit further models here and on the second set."
+            f"{known} of this project's other models is audited on both sets; a line needs {LEAST} with different "
+            "accuracies. Audit further models here and on the second set."
         )
         return Robust(title=title, models=models, text=text)
     return _beside(change, title, models, f"{len(models):,} other models of this project")
