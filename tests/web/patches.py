@@ -56,6 +56,7 @@ def add_to(run_id: int, label: np.ndarray, wrong: np.ndarray) -> dict[str, Any]:
         "list.defended": defended,
         "list.certified": certified,
         "list.vote": vote,
+        "list.signs": np.zeros((len(chosen), 2), np.int8),
         "list.map": maps,
         "list.mapped": mapped,
         "list.asked": np.array([[len(chosen), 45 * len(chosen), 32 * len(chosen), 0, 0]]),

@@ -59,5 +59,5 @@ def test_the_cost_is_said_before_the_start(analyst: Signed, people: People) -> N
         rows = next(s.stop - s.start for s in datasets.splits(session, int(dataset)) if s.name == split)
     text = re.sub(r"<[^>]+>", " ", analyst.post("/audits/new", form | {"estimate": "1"}).text)
     expected = passes(Params.model_validate({"sizes": ["1 %", "2 %"]}), rows)
-    assert expected == min(rows, 100) * (1 + 2 * 45 + 32)
+    assert expected == min(rows, 100) * (1 + 2 * 45 + 32 + 6)
     assert f"{expected:,} images" in text

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from app.audits.patches.headlines import group_columns, headlines
+from app.audits.patches.page_files import files
 from app.audits.patches.schema import METHODS, PatchesSummary
 from app.services.reports.snapshot import make_report
 from app.store.models import AuditRun, User
@@ -150,6 +151,23 @@ def test_the_headline_is_the_leading_method_at_the_middle_size_whatever_another_
     assert "block smoothing" in line.leaves_out
     assert column.overall.value == line.estimate.value
     assert column.classes[0].estimate.value == pytest.approx(details["certified"][details["labels"] == 0, 0, 1].mean())
+
+
+def test_doubts_stand_beside_the_figures_and_the_file_holds_every_answer(results: Results) -> None:
+    details = add_patches(results)
+    with transaction() as session:
+        run = session.get_one(AuditRun, results.built.run_id)
+        doubtful = {**run.summary["patches"], "doubts": ["Random outputs: nothing here is proven."]}
+        run.summary = {**run.summary, "patches": doubtful}
+    assert "Random outputs: nothing here is proven." in results.signed().get(results.robustness).text
+    with reading() as session:
+        reader = LiveReader(session, session.get_one(AuditRun, results.built.run_id))
+        assert headlines(reader)[0].doubt == "Random outputs: nothing here is proven."
+        (file,) = files(reader)
+        made = file.read()
+    assert np.array_equal(made.arrays["certified"], details["certified"])
+    assert np.array_equal(made.rows["images"], details["positions"] + TRAIN_ROWS)
+    assert all(name in made.text for name in (*made.arrays, "5 × 5 px"))
 
 
 def test_what_could_not_be_tested_says_why(results: Results) -> None:

@@ -11,6 +11,8 @@ from app.audits.patches.schema import Budget, Method, Params
 _WHOLE = 224
 """Side of an image that the estimate of `passes` expects where every column is asked for."""
 _SMALL = 64
+_TOKENS = 5
+"""How many times as long a whole image takes as the tokens of a band."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def passes(params: Params, rows: int) -> int:
             "two masks": len(params.sizes) * masks * (masks + 1) // 2,
             "columns": effort.columns or _WHOLE,
             "blocks": effort.blocks**2,
-            "smoothed ViT": 0,
+            "smoothed ViT": (effort.columns or _WHOLE) // _TOKENS,
         }[method]
         for method in params.methods
     )

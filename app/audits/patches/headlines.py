@@ -23,7 +23,8 @@ def headlines(reader: RunReader) -> list[Headline]:
     lead, size = summary.methods[0], summary.sizes[summary.middle]
     text = f"are proven right whatever a patch of {size_text(size)} shows, with the defence “{NAMES[lead.method]}”"
     estimate = lead.certified[summary.middle]
-    return [Headline(title=TITLE, text=text, estimate=estimate, leaves_out=_left_out(summary))]
+    doubt = next(iter(summary.doubts), "")
+    return [Headline(title=TITLE, text=text, estimate=estimate, leaves_out=_left_out(summary), doubt=doubt)]
 
 
 def group_columns(reader: RunReader) -> list[GroupColumn]:

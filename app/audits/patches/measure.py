@@ -19,6 +19,7 @@ from app.audits.patches.schema import GRID, METHODS, NOT_RUN, UNKNOWN, Params
 from app.audits.patches.voting import Voting
 from app.audits.pixels import PixelBatch, PixelShard
 from app.audits.texts import lines
+from app.numerics.attacks.masking import probabilities, random_outputs
 
 Run = Callable[[Tensor, NDArray[np.int64], NDArray[np.bool_]], Outcome]
 
@@ -28,12 +29,13 @@ def measure(shard: PixelShard) -> dict[str, NDArray[Any]]:
 
     `list.row` int64 [m]: data set rows; `list.clean` int32 [m]: predicted classes. `list.defended` int32 [m, 4, sizes]:
     the defended model's; `list.certified` int8: 1 where it is the label's and no patch turns it, 0 where not; both −1
-    where a method did not run. `list.vote` float32 [m, 4]: share of the bands that vote for the label. `list.map` int16
-    [k, 4, sizes, 12, 12] and `list.mapped` int64 [k]: of some rows, for a patch at each place, the votes to spare, or
-    for two masks 0 where a safe mask covers it and −1 where none does. `list.picture` int64 [k], `list.pictures` uint8:
-    lengths of their pictures, WebP, and these end to end. `list.asked` int64 [1, 5]: images tested, and images that the
-    network was shown by each method. `list.size` int64 [1, 2]: height, width. `list.reason` uint8 [4, 400]: why a
-    method did not run.
+    where a method did not run. `list.vote` float32 [m, 4]: share of the bands that vote for the label. `list.signs`
+    int8 [m, 2]: whether the network gave other logits when asked again, and whether they look like probabilities.
+    `list.map` int16 [k, 4, sizes, 12, 12] and `list.mapped` int64 [k]: of some rows, for a patch at each place, the
+    votes to spare, or for two masks 0 where a safe mask covers it and −1 where none does. `list.picture` int64 [k],
+    `list.pictures` uint8: lengths of their pictures, WebP, and these end to end. `list.asked` int64 [1, 5]: images
+    tested, and images that the network was shown by each method. `list.size` int64 [1, 2]: height, width.
+    `list.reason` uint8 [4, 400]: why a method did not run.
     """
     state = _State(shard)
     for batch in shard.pictures(state.places.tolist()):
@@ -66,7 +68,10 @@ class _State:
         labels, watched = self.shard.labels[batch.places], np.isin(rows, self.watched)
         part = self._part(rows, int(watched.sum()))
         part["mapped"] = rows[watched]
-        part["clean"][:] = self.shard.classify(pictures).argmax(1).numpy()
+        logits = self.shard.classify(pictures)
+        part["clean"][:] = logits.argmax(1).numpy()
+        part["signs"][:, 0] = random_outputs(self.shard.classify, pictures).cpu().numpy()
+        part["signs"][:, 1] = probabilities(logits).cpu().numpy()
         self.asked[0, 0] += len(rows)
         for step, (place, run) in enumerate(self.runs.items(), 1):
             self._keep(part, place, run(pictures, labels, watched))
@@ -94,6 +99,7 @@ class _State:
             "defended": np.full((len(rows), methods, sizes), NOT_RUN, np.int32),
             "certified": np.full((len(rows), methods, sizes), NOT_RUN, np.int8),
             "vote": np.full((len(rows), methods), np.nan, np.float32),
+            "signs": np.zeros((len(rows), 2), np.int8),
             "map": np.full((watched, methods, sizes, GRID, GRID), UNKNOWN, np.int16),
             "mapped": np.zeros(watched, np.int64),
         }

@@ -41,6 +41,7 @@ class RunPatches(BaseModel):
 
     unavailable: str
     sentences: list[str] = Field(description="How it was measured and what was left out.")
+    doubts: list[str]
     middle: str = Field(description="The middle size, in words.")
     middle_column: int
     clean: Estimate | None
@@ -77,6 +78,7 @@ def _run_panel(subject: Subject, summary: PatchesSummary, reader: RunReader) -> 
     context = RunPatches(
         unavailable=summary.unavailable,
         sentences=sentences(summary) if measured else [],
+        doubts=summary.doubts,
         middle=size_text(summary.sizes[summary.middle]) if measured else "",
         middle_column=max(summary.middle, 0),
         clean=summary.clean,

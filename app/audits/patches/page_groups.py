@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.drawn import LEAST, by_slice, of_slice, share
 from app.audits.patches.figures import group_row
-from app.audits.patches.page_sizes import STAGE
+from app.audits.patches.page_sizes import STAGE, cell_link
 from app.audits.patches.schema import METHODS, GroupRow, PatchesSummary
 from app.audits.patches.words import NAMES, size_text
 from app.audits.pieces import Estimate
@@ -31,6 +31,7 @@ class MethodLine(BaseModel):
 
     name: str
     cells: list[Estimate]
+    hrefs: list[str] = Field(description="Path of each cell's images; empty where there is none.")
 
 
 class PartPatches(BaseModel):
@@ -91,6 +92,7 @@ def _part(summary: PatchesSummary, members: NDArray[np.int64], reader: RunReader
             MethodLine(
                 name=NAMES[row.method],
                 cells=[share(column) for column in certified[:, METHODS.index(row.method)].T],
+                hrefs=[cell_link(row.method, size.px, reader) for size in summary.sizes],
             )
             for row in summary.methods
         ],

@@ -174,6 +174,7 @@ class PatchesSummary(BaseModel):
     clean: Estimate | None = None
     methods: list[MethodRow] = Field([], description="Those that ran; the first leads, whatever it found.")
     left_out: dict[Method, str] = Field({}, description="Methods that were asked for and did not run, and why.")
+    doubts: list[str] = Field([], description="Reasons not to believe the figures, in sentences.")
     mapped: int = Field(0, description="Images of which maps are kept.")
     classes: list[GroupRow] = Field([], description="The classes of which least is certified.")
     of_classes: int = 0

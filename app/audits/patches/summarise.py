@@ -11,13 +11,14 @@ from app.audits.base import Inputs, Result, ScoreColumn
 from app.audits.drawn import LEAST, share
 from app.audits.patches.figures import Arrays, group_row, method_rows, ran
 from app.audits.patches.schema import METHODS, GroupRow, Method, PatchesSummary, PatchSize, sides
+from app.audits.patches.words import doubts
 from app.audits.pixels import ENDS, PICTURES
 from app.audits.texts import texts
 
 SHOWN = 12
 """Classes that the summary lists."""
 _STAGE = "certify.list."
-_ARRAYS = ("clean", "defended", "certified", "vote")
+_ARRAYS = ("clean", "defended", "certified", "vote", "signs")
 
 
 def summarise(inputs: Inputs) -> Result:
@@ -69,6 +70,7 @@ def _summary(inputs: Inputs, found: Arrays, labels: NDArray[np.int64], shape: tu
         clean=share(found["clean"] == labels),
         methods=method_rows(found, labels, asked, shape, params),
         left_out=_left_out(inputs),
+        doubts=doubts(found["signs"]),
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from app.audits.patches.budgets import EFFORTS
 from app.audits.patches.schema import Method, MethodRow, PatchesSummary, PatchSize
 from app.audits.pieces import Estimate
@@ -55,6 +58,24 @@ def sentences(summary: PatchesSummary) -> list[str]:
     ]
     if summary.rows < summary.of_rows:
         found.append(f"It also leaves out the other {summary.of_rows - summary.rows:,} images.")
+    return found
+
+
+def doubts(signs: NDArray[np.int8]) -> list[str]:
+    """Reasons not to believe the figures, of int8 [m, 2]: other logits when asked again, logits like probabilities."""
+    (again, alike), n = signs.sum(axis=0).tolist(), len(signs)
+    found = []
+    if again:
+        found.append(
+            f"Random outputs: {again:,} of {n:,} images got other scores when the network was asked again, so nothing "
+            "here is proven. Upload the network without its random part."
+        )
+    if n and alike == n:
+        found.append(
+            f"Probabilities where logits are expected: the outputs of all {n:,} images are non-negative and sum to "
+            "one, so that a softmax of them hardly ever reaches a threshold and bands do not vote. Declare the "
+            "outputs as probabilities."
+        )
     return found
 
 

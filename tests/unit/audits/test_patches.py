@@ -184,6 +184,20 @@ def test_the_summary_puts_sizes_in_order_and_counts() -> None:
     assert ("its votes are weak" in said) == (columns.votes.value < 0.5)
 
 
+def test_outputs_that_prove_nothing_are_named() -> None:
+    draw = torch.Generator().manual_seed(0)
+
+    def random(pictures: Tensor) -> Tensor:
+        return brightest(pictures) + torch.randn(len(pictures), 3, generator=draw)
+
+    summary, _, _ = summed(measure(shard(classify=random)))
+    assert "24 of 24 images got other scores" in summary.doubts[0]
+    assert "nothing here is proven" in summary.doubts[0]
+    summary, _, _ = summed(measure(shard(classify=lambda pictures: brightest(pictures).softmax(1))))
+    assert "Declare the outputs as probabilities" in summary.doubts[0]
+    assert summed(measure(shard()))[0].doubts == []
+
+
 def test_a_file_that_is_no_picture_is_left_out() -> None:
     found = measure(shard())
     found["list.pictures"] = found["list.pictures"].copy()

@@ -351,3 +351,18 @@ def test_dropping_tokens_is_the_same_as_masking_attention_to_them(kind: str) -> 
 
 def test_other_networks_say_why_their_tokens_cannot_be_dropped() -> None:
     assert "no plain vision transformer" in tokens.why_not(nn.Linear(2, 2), 32)
+
+
+def test_what_votes_certify_equals_the_published_rule() -> None:
+    """Levine and Feizi's: sorted counts, ties to the smaller class, the second class the first of those that follow."""
+    draw = np.random.default_rng(5)
+    for _ in range(300):
+        counts, met = draw.integers(0, 12, (1, 4)), int(draw.integers(0, 5))
+        order = np.argsort(-counts[0], kind="stable")
+        first, second = order[0], order[1]
+        gap = counts[0, first] - counts[0, second]
+        published = gap > 2 * met or (gap == 2 * met and first < second)
+        found = torch.from_numpy(counts)
+        assert int(counting.predicted(found)[0]) == first
+        assert bool(counting.certified(found, torch.tensor([first]), met)[0]) == published
+        assert bool(counting.certified(found, torch.tensor([first]), met, strict=True)[0]) == (gap > 2 * met)
