@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from app.audits.attacks.arsenal import arsenal
 from app.audits.attacks.budgets import EFFORTS, sampled
-from app.audits.attacks.schema import ARRAYS, NAMES, SIGNS, UNBROKEN, WRONG
+from app.audits.attacks.proofs import Proofs
+from app.audits.attacks.schema import ARRAYS, NAMES, PROVEN, SIGNS, UNBROKEN, WRONG
 from app.audits.attacks.signs import right_otherwise, signs_of
 from app.audits.changed import Kept
 from app.audits.epsilon import radius
@@ -27,9 +29,9 @@ def measure(shard: PixelShard) -> dict[str, NDArray[Any]]:
     """Return, for each row that was attacked, what was found at each ε (rising); what broke an image counts for more.
 
     `list.row` int64 [m]: data set row. `list.outcome` int8 [m, 1 + ε]: 1 right, 0 wrong; column 0 is the clean image.
-    `list.by` int8 [m, ε]: place in `NAMES` of the attack that broke it, −1 none, −2 wrong when clean. `list.margin`
-    float32 [m, 1 + ε]: the label's logit less the largest other, at the most harmful image. `list.taken` int32
-    [m, 1 + ε]: the predicted class. `list.signs` int8 [m, 4]: see `SIGNS`. `list.size`: height, width, channels.
+    `list.by` int8 [m, ε]: place in `NAMES` of the attack that broke it, −1 none, −2 wrong when clean, −3 proven.
+    `list.margin` float32 [m, 1 + ε]: the label's logit less the largest other, at the most harmful image. `list.taken`
+    int32 [m, 1 + ε]: the predicted class. `list.signs` int8 [m, 4]: see `SIGNS`. `list.size`: height, width, channels.
     `list.reason` uint8 [1, 400]: why there are no gradients, in UTF-8. `list.other` uint8 [k, 400]: other
     normalisations, and `list.tried` int64 [k], how many clean images they get right. Then pictures, see `Kept`.
     """
@@ -70,24 +72,33 @@ class _State:
         labels = torch.from_numpy(self.shard.labels[rows]).to(images.device)
         attacks = arsenal(self.effort, gradients=not self.network.reason)
         left = torch.arange(len(rows), device=images.device)
+        proofs = Proofs(self.network, images, labels, self.effort)
         for column, ball in enumerate(self.balls, 1):
-            verdict = self._run(images[left], labels[left], rows[left.cpu().numpy()], ball, attacks)
+            prove = partial(_proven, proofs, left, ball)
+            verdict = self._run(images[left], labels[left], rows[left.cpu().numpy()], ball, attacks, prove)
             if column == 1:
                 self._clean(rows, images, labels, verdict)
             self._fill(rows, left, column, verdict, attacks)
             self._offer(rows, left, column, images, verdict)
-            left = left[verdict.broken_by == UNBROKEN]
+            left = left[(verdict.broken_by == UNBROKEN) | (verdict.broken_by == PROVEN)]
             self.done += len(rows) / len(self.balls)
             if not len(left):
                 return
 
     def _run(
-        self, images: Tensor, labels: Tensor, rows: NDArray[np.int64], ball: Ball, attacks: list[Attack]
+        self,
+        images: Tensor,
+        labels: Tensor,
+        rows: NDArray[np.int64],
+        ball: Ball,
+        attacks: list[Attack],
+        prove: Callable[[Tensor], Tensor],
     ) -> Verdict:
         keys = torch.from_numpy(rows + self.shard.start)
         return ensemble(
             self.network.forward, images, labels, ball, attacks,
             keys=keys, seed=self.shard.seed, batch_size=max(len(rows), 1), progress=partial(self._tell, len(rows)),
+            prove=prove,
         )  # fmt: skip
 
     def _tell(self, rows: int, share: float) -> None:
@@ -109,10 +120,10 @@ class _State:
     ) -> None:
         """Write this ε and, for what is broken, the larger ones: their balls hold the same image."""
         here = rows[left.cpu().numpy()]
-        by = np.array([*(NAMES.index(attack.name) for attack in attacks), WRONG, UNBROKEN], np.int8)
+        by = np.array([*(NAMES.index(attack.name) for attack in attacks), PROVEN, WRONG, UNBROKEN], np.int8)
         found = by[verdict.broken_by.cpu().numpy()]
         self.by[here, column - 1 :] = found[:, None]
-        self.outcome[here, column:] = (found == UNBROKEN)[:, None]
+        self.outcome[here, column:] = np.isin(found, (UNBROKEN, PROVEN))[:, None]
         self.margin[here, column:] = verdict.margin.cpu().numpy()[:, None]
         self.taken[here, column:] = verdict.taken.cpu().numpy()[:, None]
 
@@ -138,3 +149,7 @@ class _State:
             "list.tried": self.tried[: len(self.tried) * some],
             **self.kept.arrays(),
         }
+
+
+def _proven(proofs: Proofs, left: Tensor, ball: Ball, places: Tensor) -> Tensor:
+    return proofs.prove(left[places], ball)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, Field
 
-from app.audits.attacks.schema import NAMES, WRONG, AttacksSummary
+from app.audits.attacks.schema import NAMES, PROVEN, WRONG, AttacksSummary
 from app.audits.attacks.words import NORMS
 from app.audits.attacks.worst import first_column, worst_places
 from app.audits.base import Panel, RunReader, Subject
@@ -63,6 +63,8 @@ def _sentence(place: int, arrays: dict[str, Any], summary: AttacksSummary) -> st
     norm, last = NORMS[summary.norm], summary.levels[-1].text
     if column == 0:
         return "The model is wrong on this image as it is, so it was not attacked."
+    if column < 0 and arrays["by"][place, -1] == PROVEN:
+        return f"Proven: no change of up to {norm} ε = {last} makes the model wrong."
     if column < 0:
         return f"It withstood every attack that ran, up to {norm} ε = {last}. That is no proof."
     level = summary.levels[column - 1].text
@@ -77,6 +79,8 @@ def _happened(place: int, column: int, arrays: dict[str, Any], reader: RunReader
     margin = f"margin {float(arrays['margin'][place, column]):.2f}".replace("-", "−")
     if arrays["by"][place, column - 1] == WRONG:
         return "wrong as it is"
+    if arrays["by"][place, column - 1] == PROVEN:
+        return "proven to withstand every attack"
     if arrays["outcome"][place, column]:
         return f"withstood; lowest {margin}"
     taken = reader.classes[int(arrays["taken"][place, column])]

@@ -13,7 +13,8 @@ Budget = Literal["quick", "standard", "thorough"]
 NAMES = ("APGD on cross-entropy", "targeted APGD", "targeted FAB", "Square")
 """The attacks in their order; arrays name them by place. Without gradients only the last one runs."""
 FAB, SQUARE = 2, 3
-WRONG, UNBROKEN = -2, -1
+PROVEN, WRONG, UNBROKEN = -3, -2, -1
+"""In place of an attack."""
 ARRAYS = ("outcome", "by", "margin", "taken", "signs")
 """What is known of each attacked image."""
 SIGNS = ("no_gradient", "random", "probabilities", "survives")
@@ -52,6 +53,7 @@ class Level(BaseModel):
     text: str = Field(description="ε as it was written.")
     radius: float
     robust: Estimate = Field(description="Share of images that are right and stay so, with Wilson’s interval.")
+    proven: int = Field(0, description="Images that are proven to withstand, and were spared the dear attacks.")
     broken_by: dict[str, int] = Field(description="Images that each attack was the first to break at this or less.")
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.audits.attacks.figures import group_row
 from app.audits.attacks.kept import kept_pictures
-from app.audits.attacks.schema import ARRAYS, NAMES, AttacksSummary, GroupRow, Level
+from app.audits.attacks.schema import ARRAYS, NAMES, PROVEN, AttacksSummary, GroupRow, Level
 from app.audits.attacks.trust import normalisation, trust
 from app.audits.base import Inputs, Result, ScoreColumn
 from app.audits.drawn import share
@@ -58,6 +58,7 @@ def _summary(inputs: Inputs, found: dict[str, NDArray[Any]], labels: NDArray[np.
             text=text,
             radius=radius(text),
             robust=share(outcome[:, column]),
+            proven=int((found["by"][:, column - 1] == PROVEN).sum()),
             broken_by=_first(found["by"][:, column - 1]),
         )
         for column, text in enumerate(params.radii, 1)

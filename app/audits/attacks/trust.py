@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.audits.attacks.schema import SQUARE, UNBROKEN, Level, Sign
+from app.audits.attacks.schema import SQUARE, WRONG, Level, Sign
 from app.audits.epsilon import Norm
 from app.numerics.intervals import wilson_interval
 
@@ -26,7 +26,7 @@ def trust(found: Mapping[str, NDArray[Any]], levels: Sequence[Level], norm: Norm
     rows = [_random(signs[:, 1]), _probabilities(signs[:, 2])]
     if gradients:
         rows += [_zero(signs[:, 0]), _black_box(by[:, -1]), _grey(signs[:, 3], norm)]
-    return [*rows, *_beyond(levels, norm, len(by))]
+    return [*rows, *_proven(levels), *_beyond(levels, norm, len(by))]
 
 
 def normalisation(clean: NDArray[np.int8], others: Mapping[str, int]) -> list[Sign]:
@@ -87,7 +87,7 @@ def _zero(column: NDArray[np.int8]) -> Sign:
 
 
 def _black_box(by: NDArray[np.int8]) -> Sign:
-    hit, n = int((by == SQUARE).sum()), int((by >= UNBROKEN).sum())
+    hit, n = int((by == SQUARE).sum()), int((by != WRONG).sum())
     if hit <= BLACK_BOX * n:
         return Sign(
             ok=True,
@@ -117,6 +117,15 @@ def _grey(column: NDArray[np.int8], norm: Norm) -> Sign:
         text=f"At ε = {size} every image can be made plain grey, and yet {hit:,} of {n:,} stay right under 40 steps of "
         "APGD: the attack fails to find what is certainly there, so smaller ε are in doubt too.",
     )
+
+
+def _proven(levels: Sequence[Level]) -> list[Sign]:
+    """What needs no belief."""
+    found = [f"{level.proven:,} at ε = {level.text}" for level in levels if level.proven]
+    if not found:
+        return []
+    text = f"Of the {levels[0].robust.n:,} images these need no belief in attacks: {', '.join(found)}."
+    return [Sign(ok=True, title="Proven", text=f"{text} Bounds prove that no change within ε makes the model wrong.")]
 
 
 def _beyond(levels: Sequence[Level], norm: Norm, n: int) -> list[Sign]:

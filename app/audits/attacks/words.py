@@ -25,4 +25,11 @@ def sentences(summary: AttacksSummary) -> list[str]:
         found.append(f"The budget “{summary.budget}” leaves out {effort.leaves_out}.")
     if summary.rows < summary.of_rows:
         found.append(f"It also leaves out the other {summary.of_rows - summary.rows:,} images.")
-    return [*found, "Images that withstand are not proven to be robust: a stronger attack may break them."]
+    return [*found, _limits(max((level.proven for level in summary.levels), default=0))]
+
+
+def _limits(proven: int) -> str:
+    rest = "are not proven to be robust: a stronger attack may break them."
+    if not proven:
+        return f"Images that withstand {rest}"
+    return f"Up to {proven:,} images are proven to withstand and were spared the dear attacks; others that do {rest}"

@@ -1,4 +1,4 @@
-"""Ends a run whose results contradict each other, rather than show them. Imports no torch."""
+"""Ends a run whose results contradict each other, rather than show them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.audits.certificates.evidence import Evidence, contradiction
+from app.audits.provable import SAME
 from app.errors import UserError
-
-SAME = 1e-3
-"""Largest difference of logits, relative to the largest one, that rounding explains."""
 
 
 def refuse_contradictions(evidence: Evidence, rows: pa.Table, radii: Sequence[str]) -> None:
