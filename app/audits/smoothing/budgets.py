@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.audits.smoothing.schema import COPIES, Budget, Params
+from app.audits.smoothing.reach import COPIES, Budget
+from app.audits.smoothing.schema import Params
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,10 @@ class Found(NamedTuple):
         """Whether the copies that were allowed left it open."""
         return np.asarray(self.right & (self.decided[:, column] == OPEN))
 
+    def answer(self, column: int) -> str:
+        """What is said of the first image's smoothed answer, right or wrong, at a radius."""
+        return {CERTIFIED: "yes", OPEN: "open"}.get(int(self.decided[0, column]), "no")
+
     def beyond(self, radius: float) -> NDArray[np.bool_]:
         """Whether it is right and its own radius is larger."""
         return self.right & (np.nan_to_num(self.radius, nan=-1.0) > radius)

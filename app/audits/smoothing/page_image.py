@@ -9,7 +9,6 @@ from app.audits.base import Panel, RunReader, Subject
 from app.audits.smoothing.figures import KIND, STAGE, Found, read
 from app.audits.smoothing.schema import SmoothingSummary, Variant
 from app.audits.smoothing.words import title
-from app.numerics.smoothing.evidence import CERTIFIED, OPEN
 
 
 class VariantLine(BaseModel):
@@ -69,10 +68,6 @@ def _line(found: Found, variant: Variant, summary: SmoothingSummary, reader: Run
         taken="abstains" if abstained else reader.classes[int(found.taken[0])],
         right=None if abstained else bool(found.right[0]),
         radius="none" if abstained else f"{float(found.radius[0]):.3g}",
-        answers=[_answer(int(code)) for code in found.decided[0, 1:]],
+        answers=[found.answer(column) for column in range(1, found.decided.shape[1])],
         copies=int(found.used[0]),
     )
-
-
-def _answer(code: int) -> str:
-    return "yes" if code == CERTIFIED else "open" if code == OPEN else "no"

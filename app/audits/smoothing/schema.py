@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from app.audits.pieces import Estimate
-from app.numerics.smoothing.evidence import farthest_asked
-from app.numerics.smoothing.radius import farthest_radius
+from app.audits.smoothing.reach import Budget, reach
 
-Budget = Literal["quick", "standard", "thorough"]
 MOST_SIGMAS, MOST_RADII = 3, 5
 LARGEST_SIGMA = 2.0
-COPIES = {"quick": 2000, "standard": 10_000, "thorough": 100_000}
-"""Noisy copies of an image that a budget draws at most."""
 ARRAYS = ("taken", "base", "radius", "decided", "hits", "used", "noisy")
 """What is known of each image and variant: see `measure.judged`."""
 
@@ -101,11 +96,6 @@ def _checked(given: Sequence[str], name: str, most: int) -> list[str]:
         if not positive:
             raise ValueError(f"{name} {text} is not positive; write {name} like 0.25 or 64/255")
     return sorted(dict.fromkeys(texts), key=amount)
-
-
-def reach(budget: Budget, alpha: float, sigma: float) -> float:
-    """The largest radius that a budget's copies can certify, when every one of them is taken for the class."""
-    return (farthest_asked if budget == "quick" else farthest_radius)(COPIES[budget], alpha, sigma)
 
 
 def amount(text: str) -> float:

@@ -12,6 +12,7 @@ from app.audits.drawn import LEAST, mean_of, share
 from app.audits.smoothing.budgets import EFFORTS
 from app.audits.smoothing.copies import measured_copies
 from app.audits.smoothing.figures import SCORE, Found, asked_radii, group_row, middle
+from app.audits.smoothing.reach import reach
 from app.audits.smoothing.schema import (
     ARRAYS,
     CurvePoint,
@@ -20,7 +21,6 @@ from app.audits.smoothing.schema import (
     SmoothingSummary,
     Variant,
     amount,
-    reach,
 )
 
 SHOWN = 12

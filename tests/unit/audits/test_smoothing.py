@@ -23,7 +23,8 @@ from app.audits.smoothing.budgets import EFFORTS, networks, passes
 from app.audits.smoothing.copies import plan
 from app.audits.smoothing.measure import measure, measure_copy
 from app.audits.smoothing.page_curve import HEIGHT, chart
-from app.audits.smoothing.schema import ARRAYS, COPIES, Params, SmoothingSummary, amount, reach
+from app.audits.smoothing.reach import COPIES, reach
+from app.audits.smoothing.schema import ARRAYS, Params, SmoothingSummary, amount
 from app.audits.smoothing.summarise import summarise
 from app.audits.smoothing.words import plain, sentences
 from app.numerics.smoothing.radius import farthest_radius
