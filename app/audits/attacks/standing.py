@@ -59,8 +59,8 @@ def _placed(board: Board, level: Level, summary: AttacksSummary) -> Standing:
     best, worst = (place(board, end if end is not None else share.value) for end in (share.high, share.low))
     between = f", from {best} to {worst} over its interval" if best != worst else ""
     return Standing(
-        place=f"At {NORMS[board.norm]} ε = {board.epsilon}, {share.value:.1%} under attack would stand at place "
-        f"{here} of {n + 1} among RobustBench’s {n} rows for {title}{between}.",
+        place=f"At {NORMS[board.norm]} ε = {board.epsilon}, {100 * share.value:.1f} % under attack would stand at "
+        f"place {here} of {n + 1} among RobustBench’s {n} rows for {title}{between}.",
         rows=_rows(board, here, level, summary),
         notes=_notes(board, summary),
     )

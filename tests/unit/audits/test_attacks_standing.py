@@ -74,7 +74,7 @@ def test_the_place_is_said_with_its_range_and_shown_among_its_neighbours() -> No
     low, high = share(np.arange(200) < 110).low, share(np.arange(200) < 110).high
     rows = boards()[0].rows
     ends = [1 + sum(row.robust > end for row in rows) for end in (high, 0.55, low)]
-    assert f"55.0% under attack would stand at place {ends[1]} of 100 among RobustBench’s 99 rows" in found.place
+    assert f"55.0 % under attack would stand at place {ends[1]} of 100 among RobustBench’s 99 rows" in found.place
     assert f"from {ends[0]} to {ends[2]} over its interval" in found.place
     assert [row.place for row in found.rows] == [1, *range(ends[1] - 3, ends[1] + 4)]
     ours = next(row for row in found.rows if row.ours)
