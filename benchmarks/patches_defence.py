@@ -106,7 +106,7 @@ def _attack(
     case: Case, chosen: argparse.Namespace, held: NDArray[np.bool_], defence: Callable[[Tensor], Tensor]
 ) -> int:
     """How many certified images some patch turns; printed beside how many it turns without the defence."""
-    generator, turned, undefended, tried = torch.Generator().manual_seed(0), 0, 0, 0
+    generator, turned, undefended, tried, asked = torch.Generator().manual_seed(0), 0, 0, 0, 0
     corners = range(0, SIDE - chosen.patch + 1, 2)
     for i in np.flatnonzero(held).tolist():
         label = int(case.labels[i])
@@ -118,9 +118,13 @@ def _attack(
         undefended += bool(broken.any())
         # The defence is asked about the patches that harm the network most, and about as many others.
         some = torch.cat([shown[broken][:200], shown[~broken][:: max(1, len(shown) // 100)]])
+        asked += len(some)
         turned += bool((defence(some) != label).any())
-    print(f"    attacked: {tried:,} patches on {int(held.sum())} certified images turn", end=" ")
-    print(f"{turned} defended predictions, and {undefended} without the defence", flush=True)
+    print(
+        f"    attacked: {tried:,} patches on {int(held.sum())} certified images; {undefended} of these are turned",
+        end=" ",
+    )
+    print(f"without the defence, {turned} with it, which was asked of {asked:,} patches", flush=True)
     return turned
 
 

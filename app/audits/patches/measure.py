@@ -44,6 +44,10 @@ def measure(shard: PixelShard) -> dict[str, NDArray[Any]]:
     return state.arrays()
 
 
+_AT_ONCE = 16
+"""Images between two words of progress: each may take hundreds of passes."""
+
+
 class _State:
     """The arrays of a shard, filled batch by batch."""
 
@@ -61,11 +65,15 @@ class _State:
         self.files: list[bytes] = []
 
     def test(self, batch: PixelBatch) -> None:
-        """Run every method on a batch."""
-        pictures, rows = batch.pictures, batch.places + self.shard.start
+        """Run every method on a batch, a few images at a time."""
         if not self.reasons:
-            self._start(pictures)
-        labels, watched = self.shard.labels[batch.places], np.isin(rows, self.watched)
+            self._start(batch.pictures)
+        for start in range(0, len(batch.places), _AT_ONCE):
+            self._some(batch.pictures[start : start + _AT_ONCE], batch.places[start : start + _AT_ONCE])
+
+    def _some(self, pictures: Tensor, places: NDArray[np.int64]) -> None:
+        rows, labels = places + self.shard.start, self.shard.labels[places]
+        watched = np.isin(rows, self.watched)
         part = self._part(rows, int(watched.sum()))
         part["mapped"] = rows[watched]
         logits = self.shard.classify(pictures)

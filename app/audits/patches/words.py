@@ -56,6 +56,10 @@ def sentences(summary: PatchesSummary) -> list[str]:
         *[weak(row) for row in summary.methods if row.votes],
         f"The budget “{summary.budget}” leaves out {EFFORTS[summary.budget].leaves_out}.",
     ]
+    if any(row.method == "two masks" for row in summary.methods):
+        found.append(
+            "Masks are laid for each size anew, so that an image may be certified at one size and not at a smaller one."
+        )
     if summary.rows < summary.of_rows:
         found.append(f"It also leaves out the other {summary.of_rows - summary.rows:,} images.")
     return found
@@ -73,8 +77,8 @@ def doubts(signs: NDArray[np.int8]) -> list[str]:
     if n and alike == n:
         found.append(
             f"Probabilities where logits are expected: the outputs of all {n:,} images are non-negative and sum to "
-            "one, so that a softmax of them hardly ever reaches a threshold and bands do not vote. Declare the "
-            "outputs as probabilities."
+            "one. A softmax of them is nearly even, so that a band's votes mean little. Declare the outputs as "
+            "probabilities."
         )
     return found
 
@@ -86,6 +90,6 @@ def weak(row: MethodRow) -> str:
     if votes.value >= _WEAK:
         return f"{said}."
     return (
-        f"{said}. This network was not trained on such pieces, so its votes are weak: fine-tuned on them it would "
-        "certify far more, and the figure says little about what the method can do."
+        f"{said}: its votes are weak. Networks that were not trained on such pieces read them badly; fine-tuned on "
+        "them they certify far more, so that the figure says little about what the method can do."
     )
