@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import nn
 
 from app.audits.attacks import AUDIT
-from app.audits.attacks.schema import NAMES, SQUARE, UNBROKEN, WRONG
+from app.audits.attacks.schema import NAMES, PROVEN, SQUARE, UNBROKEN, WRONG
 from app.loaders.models.layers import build_layers
 from app.settings import get_settings
 from app.store.models import AuditRun, Dataset, ModelVersion
@@ -142,6 +142,7 @@ def test_the_run_ends_with_one_outcome_an_image_and_radius(runs: dict[str, Audit
     assert ((by == WRONG) == (outcome[:, :1] == 0)).all()
     assert ((by >= 0) == ((outcome[:, :1] == 1) & (outcome[:, 1:] == 0))).all()
     assert (((by < 0) & (by != WRONG)) == (outcome[:, 1:] == 1)).all()
+    assert (by == PROVEN).any() == (name != "none"), "proofs follow layers, which TorchScript hides"
     assert (detail(run, "margin")[outcome == 0] <= 1e-6).all()
     assert (detail(run, "taken")[outcome == 1] == detail(run, "labels")[np.nonzero(outcome == 1)[0]]).all()
 

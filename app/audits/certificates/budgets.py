@@ -28,7 +28,7 @@ class Effort:
     ensemble: bool
     """Whether AutoAttack's standard ensemble gets what is undecided."""
     halvings: int
-    """Of the interval in which an image's certified radius lies; 0: radii are not looked for."""
+    """Of the interval in which an image's proven radius lies; 0: radii are not looked for."""
     coefficients: int
     """Numbers that CROWN may hold of one image; above, only interval bounds are asked."""
     leaves_out: str
@@ -37,7 +37,7 @@ class Effort:
 EFFORTS: Mapping[Budget, Effort] = {
     "quick": Effort(
         100, 20, 0, 0, False, 0, 3 * 10**7,
-        "each image’s own certified radius, and complete verification and AutoAttack, which could each decide some of "
+        "each image’s own proven radius, and complete verification and AutoAttack, which could each decide some of "
         "the undecided images",
     ),
     "standard": Effort(
@@ -52,7 +52,7 @@ EFFORTS: Mapping[Budget, Effort] = {
 _PROOF = 1000
 """Passes that an image's bounds are counted as: what CROWN costs on a small convolutional network."""
 SEARCH = 10**8
-"""Numbers of one image above which certified radii are not looked for."""
+"""Numbers of one image above which proven radii are not looked for."""
 _ENSEMBLE = 3 * 100 * 10 + 4 * 100 * 9 + 5000
 """Passes of AutoAttack's standard ensemble on an image that nothing breaks."""
 

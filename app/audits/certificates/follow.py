@@ -27,7 +27,7 @@ class Followed:
     left_out: str
     """Why they are not."""
     searched: bool
-    """Whether certified radii are looked for."""
+    """Whether proven radii are looked for."""
     no_verifier: str
     """Why complete verification is left out although the budget asks for it; empty where it is not."""
     differs: NDArray[np.float32]

@@ -29,7 +29,7 @@ def measure(shard: PixelShard) -> dict[str, NDArray[Any]]:
     """Return, for each row that was drawn, what is known at each ε (rising).
 
     `list.row` int64 [m]: data set row. `list.right`, `list.found`, `list.bounds`, `list.complete`: see `Evidence`.
-    `list.margin` float32 and `list.taken` int32 [m, 1 + ε]: see `Task`. `list.radius` float32 [m]: certified radius.
+    `list.margin` float32 and `list.taken` int32 [m, 1 + ε]: see `Task`. `list.radius` float32 [m]: proven radius.
     `list.differs` float32 [m]: how far the logits of the network as proofs read it are from its own. `list.cost`
     float64 [1, steps + 1, 3]: see `COSTS`. `list.why` uint8 [1, 4, 400], UTF-8: why nothing can be proven, why
     there are no gradients, which proofs were left out, why nothing was verified. `list.probabilities` int8 [1]. Then

@@ -26,7 +26,7 @@ def files(reader: RunReader) -> list[RunFile]:
         "-1 not asked",
         "margin": "float32 [m, 1 + ε]: the label's logit less the largest other, of the image and of what broke it",
         "taken": "int32 [m, 1 + ε]: predicted class there",
-        "radius": "float32 [m]: an ε at which bounds prove the image, near the largest",
+        "radius": "float32 [m]: an ε at which bounds prove the image, near the largest; NaN: not looked for",
     }
     title = "What is proven and what is broken of each drawn image"
     return [drawn_file(reader, "certificates", "summarise", title, arrays)]

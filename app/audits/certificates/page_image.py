@@ -34,7 +34,7 @@ class ImageCertificates(BaseModel):
     """What is known of one image."""
 
     sentence: str
-    radius: float | None = Field(description="Certified radius; none where radii were not looked for.")
+    radius: float | None = Field(description="Proven radius; none where radii were not looked for.")
     levels: list[tuple[str, str]] = Field(description="ε and what is known there.")
     triple: Triple | None
     kept: str = Field(description="Why there are no pictures, where there are none.")

@@ -16,7 +16,7 @@ _BEYOND = 2.0
 
 
 def find_radii(task: Task, program: Program, *, dear: bool) -> None:
-    """Halve the interval in which each right image's certified radius lies; what is left is rounded down.
+    """Halve the interval in which each right image's proven radius lies; what is left is rounded down.
 
     Images of one middle are asked together; those that agreed so far share it.
     """

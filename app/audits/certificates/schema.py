@@ -17,7 +17,7 @@ PGD, FIRST_BOUND, COMPLETE, FIRST_ATTACK = 0, 1, 4, 5
 STEPS = ("PGD", *BOUNDS, "complete verification", *ATTACKS)
 """All that can decide an image, in their order; arrays name them by place."""
 RADIUS = len(STEPS)
-"""Place of the search for certified radii among the costs, behind those of the steps."""
+"""Place of the search for proven radii among the costs, behind those of the steps."""
 WRONG, UNDECIDED = -2, -1
 BROKEN, OPEN, PROVEN = 0, -1, 1
 """Values of the array `state`."""
@@ -98,7 +98,7 @@ class Step(BaseModel):
 
 
 class Radius(BaseModel):
-    """Certified accuracy at one ε, from each image's own certified radius."""
+    """Proven share at one ε, from each image's own proven radius."""
 
     radius: float
     share: Estimate
@@ -122,8 +122,8 @@ class CertificatesSummary(BaseModel):
     steps: list[Step] = []
     timeouts: int = Field(0, description="Questions that complete verification gave up on, for time or size.")
     unconfirmed: int = Field(0, description="Counterexamples that the network itself did not confirm.")
-    curve: list[Radius] = Field([], description="Certified accuracy by ε; empty where radii were not looked for.")
-    median: float | None = Field(None, description="Median certified radius of all images; wrong ones have none: 0.")
+    curve: list[Radius] = Field([], description="Proven share by ε; empty where radii were not looked for.")
+    median: float | None = Field(None, description="Median proven radius of all images; wrong ones have none: 0.")
     classes: list[GroupRow] = Field([], description="The classes of which least is proven, at the ε shown.")
     of_classes: int = 0
     leaves_out: str = ""

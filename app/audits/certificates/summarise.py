@@ -41,7 +41,7 @@ SHOWN = 12
 LEAST = 5
 """Images below which a class is not ranked."""
 POINTS = 24
-"""Of the curve of certified accuracy."""
+"""Of the curve of the proven share."""
 _STAGE = "prove"
 
 
@@ -142,10 +142,10 @@ def _shown(levels: Sequence[Level]) -> int:
 
 
 def _steps(evidence: Evidence, costs: NDArray[np.float64]) -> list[Step]:
-    """What each step that was asked decided; and the search for certified radii, which decides nothing."""
+    """What each step that was asked decided; and the search for proven radii, which decides nothing."""
     state, by = evidence.state(), evidence.by()
     rows = []
-    for place, name in enumerate((*STEPS, "search for certified radii")):
+    for place, name in enumerate((*STEPS, "search for proven radii")):
         asked, passes, seconds = costs[place].tolist()
         if not asked:
             continue
@@ -162,7 +162,7 @@ def _counts(hit: NDArray[Any]) -> list[int]:
 
 
 def _curve(radii: NDArray[np.float32]) -> list[Radius]:
-    """Certified accuracy at evenly spaced ε up to the largest radius; empty where nothing is proven."""
+    """Proven share at evenly spaced ε up to the largest radius; empty where nothing is proven."""
     most = float(radii.max(initial=0.0))
     if most <= 0:
         return []

@@ -56,9 +56,9 @@ class Task:
     taken: NDArray[np.int32] = field(init=False)
     """[n, 1 + k]: predicted class there; −1 where nothing broke it."""
     certified: NDArray[np.float32] = field(init=False)
-    """[n]: certified radius, rounded down; 0 where nothing was proven, NaN where it was not looked for."""
+    """[n]: proven radius, rounded down; 0 where nothing was proven, NaN where it was not looked for."""
     costs: NDArray[np.float64] = field(init=False)
-    """[steps + 1, 3], see `COSTS`; the last of the search for certified radii."""
+    """[steps + 1, 3], see `COSTS`; the last of the search for proven radii."""
     kept: Kept = field(default_factory=Kept)
     phase: tuple[int, int] = (0, 1)
     """Which phase of the shard's work this is, of how many."""

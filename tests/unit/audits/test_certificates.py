@@ -200,7 +200,7 @@ def test_the_summary_is_a_bracket_with_what_decided_it(measured: dict[str, np.nd
     assert details["pictures.of"].shape[0] % 3 == 0
     assert len(details["pictures.of"]) > 0
     assert doubt(summary) == ""
-    assert "leaves out each image’s own certified radius, and complete verification" in " ".join(sentences(summary))
+    assert "leaves out each image’s own proven radius, and complete verification" in " ".join(sentences(summary))
 
 
 def test_scores_are_the_shares_of_epsilon(measured: dict[str, np.ndarray]) -> None:
