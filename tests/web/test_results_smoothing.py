@@ -45,6 +45,7 @@ def test_each_noise_has_its_shares_with_intervals_and_a_way_to_the_images(result
         assert row["abstained"]["value"] == pytest.approx((details["decided"][:, variant, 0] != 1).mean())
     html = results.signed("viewer").get(results.robustness).text
     assert "wrong with probability at most α = 0.001" in html
+    assert "are shown for σ = 0.25, under which most images are certified at r = 0.25" in html
     assert "Clopper, Pearson" in html
     assert "<script>" not in html
 
@@ -134,7 +135,10 @@ def test_an_image_has_its_radius_under_every_noise(results: Results) -> None:
     path = f"{results.run}/images/{TRAIN_ROWS + int(details['positions'][sure])}"
     context = panel(results, path, "smoothing-image")
     best = max(float(details["radius"][sure, variant]) for variant in range(2) if found[variant].right[sure])
-    assert f"up to {best:.3g}, with probability of error at most 0.001" in context["sentence"]
+    assert (
+        f"up to {best:.3g}, with probability of error at most 0.002: 0.001 for each of the 2 lines below"
+        in context["sentence"]
+    )
     assert [line["radius"] for line in context["variants"]] == [
         f"{float(details['radius'][sure, variant]):.3g}" for variant in range(2)
     ]

@@ -55,9 +55,11 @@ def _sentence(found: list[Found], summary: SmoothingSummary) -> str:
         return "Under no noise that was tried does the smoothed model give the right answer without abstaining."
     if radius[best] == 0:
         return "The smoothed model is right, but no radius that was asked is certified."
+    lines, each = len(found), f"{summary.alpha:g}"
+    error = each if lines == 1 else f"{lines * summary.alpha:g}: {each} for each of the {lines} lines below"
     return (
         f"The smoothed model ({title(summary.variants[best])}) gives the right answer for every change of L2 length up "
-        f"to {radius[best]:.3g}, with probability of error at most {summary.alpha:g}."
+        f"to {radius[best]:.3g}, with probability of error at most {error}."
     )
 
 

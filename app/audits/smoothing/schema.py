@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from app.audits.pieces import Estimate
 from app.audits.smoothing.reach import Budget, reach
@@ -26,12 +26,6 @@ class Params(BaseModel):
         "to three numbers or fractions. Usual are 0.12, 0.25, 0.5 and 1; a larger one reaches farther and is right "
         "less often.",
     )
-    radii: list[str] = Field(
-        default_factory=lambda: ["0.1", "0.25", "0.5"],
-        title="Radii to ask, one a line",
-        description="“Does the answer stay the same for every change of Euclidean length up to r?” One to five numbers "
-        "or fractions, in pixel values from 0 to 1. Usual are 0.25, 0.5, 0.75 and 1.",
-    )
     alpha: float = Field(
         0.001,
         gt=0,
@@ -41,9 +35,16 @@ class Params(BaseModel):
     )
     budget: Budget = Field(
         "quick",
-        description="quick: 100 images drawn at random, asked at the radii above with as few noisy copies as that "
+        description="quick: 100 images drawn at random, asked at the radii below with as few noisy copies as that "
         "takes, at most 2,000. standard: 200 images, 10,000 copies of each, every radius. thorough: 500 images, "
         "100,000 copies, as in the published tables.",
+    )
+    radii: list[str] = Field(
+        default_factory=lambda: ["0.1", "0.25", "0.5"],
+        validate_default=True,
+        title="Radii to ask, one a line",
+        description="“Does the answer stay the same for every change of Euclidean length up to r?” One to five numbers "
+        "or fractions, in pixel values from 0 to 1. Usual are 0.25, 0.5, 0.75 and 1.",
     )
     train_copy: int = Field(
         0,
@@ -67,20 +68,18 @@ class Params(BaseModel):
 
     @field_validator("radii")
     @classmethod
-    def _asked(cls, given: list[str]) -> list[str]:
-        return _checked(given, "radius", MOST_RADII)
-
-    @model_validator(mode="after")
-    def _within_reach(self) -> Params:
-        sigma = self.sigmas[-1]
-        most = reach(self.budget, self.alpha, amount(sigma))
-        for text in self.radii:
-            if amount(text) > most:
-                raise ValueError(
-                    f"r = {text} can be certified for no image: with σ = {sigma}, α = {self.alpha:g} and the budget "
-                    f"“{self.budget}” the largest radius is {most:.3g}. Ask for smaller radii, or give a larger σ"
-                )
-        return self
+    def _asked(cls, given: list[str], info: ValidationInfo) -> list[str]:
+        texts = _checked(given, "radius", MOST_RADII)
+        if not {"sigmas", "alpha", "budget"} <= set(info.data):
+            return texts
+        sigma, alpha, budget = info.data["sigmas"][-1], info.data["alpha"], info.data["budget"]
+        most = reach(budget, alpha, amount(sigma))
+        if amount(texts[-1]) > most:
+            raise ValueError(
+                f"r = {texts[-1]} can be certified for no image: with σ = {sigma}, α = {alpha:g} and the budget "
+                f"“{budget}” the largest radius is {most:.3g}. Ask for smaller radii, or give a larger σ"
+            )
+        return texts
 
 
 def _checked(given: Sequence[str], name: str, most: int) -> list[str]:
