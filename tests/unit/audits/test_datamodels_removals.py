@@ -139,14 +139,15 @@ def test_a_row_without_label_has_no_memorisation(tmp_path: Path) -> None:
 
 
 def peer_logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Softmax regression of three classes by SciPy, from the loss alone."""
+    """Softmax regression of three classes by SciPy, from the loss and its slope."""
 
-    def loss(flat: np.ndarray) -> float:
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         weights = flat.reshape(x.shape[1], 3)
         scores = log_softmax(x @ weights, axis=1)
-        return float(-scores[np.arange(len(y)), y].sum() + value.PENALTY / 2 * (weights**2).sum())
+        slope = x.T @ (np.exp(scores) - np.eye(3)[y]) + value.PENALTY * weights
+        return float(-scores[np.arange(len(y)), y].sum() + value.PENALTY / 2 * (weights**2).sum()), slope.ravel()
 
-    return minimize(loss, np.zeros(x.shape[1] * 3), method="BFGS").x.reshape(-1, 3)
+    return minimize(loss, np.zeros(x.shape[1] * 3), method="BFGS", jac=True).x.reshape(-1, 3)
 
 
 def test_shapley_values_are_those_over_all_subsets() -> None:
