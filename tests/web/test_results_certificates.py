@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.audits.certificates.page import MOST_IN_REPORT
 from app.audits.certificates.schema import (
     BROKEN,
     COMPLETE,
@@ -166,7 +167,9 @@ def test_a_report_holds_the_bracket(results: Results) -> None:
     page = results.signed().get(report).text
     assert "Proofs of robustness" in page
     assert "The bracket" in page
-    assert "/kept/" not in page
+    pictures = re.findall(rf'src="({report}/kept/{KIND}/summarise/\d+)"', page)
+    assert len(pictures) == 3 * MOST_IN_REPORT
+    assert results.signed().get(pictures[0]).headers["content-type"] == "image/webp"
     assert "/cells/" not in page
 
 

@@ -17,6 +17,8 @@ from app.audits.triples import Triple
 
 KIND = "certificates"
 ORDER = 61
+MOST, MOST_IN_REPORT = 12, 4
+"""Counterexamples, as many as are shown."""
 _PARTS: Mapping[str, Callable[[Subject, CertificatesSummary, RunReader], Panel | None]] = {
     "cell": cell_panel,
     "class": class_panel,
@@ -77,6 +79,6 @@ def _run_panel(subject: Subject, summary: CertificatesSummary, reader: RunReader
         no_slices="" if found or not live else "No confirmed slice of this run holds five drawn images.",
         classes=classes(summary, reader),
         of_classes=summary.of_classes,
-        triples=triples(summary, reader) if live else [],
+        triples=[] if summary.unavailable else triples(summary, reader, MOST if live else MOST_IN_REPORT),
     )
     return Panel(KIND, "Proofs of robustness", "certificates/run.html", context, ORDER)

@@ -21,6 +21,7 @@ from app.audits.certificates.schema import (
 from app.audits.certificates.words import MEANING
 from app.audits.certificates.worst import first_broken, worst_places
 from app.audits.triples import KeptPictures, Triple
+from app.errors import NotFound
 
 STAGE = "summarise"
 _GAVE_UP = {
@@ -41,12 +42,16 @@ class ImageCertificates(BaseModel):
     meaning: str
 
 
-def triples(summary: CertificatesSummary, reader: RunReader) -> list[Triple]:
-    """The images that broke worst, of those that were kept."""
-    arrays, kept = _arrays(reader), KeptPictures.of(reader, "certificates", STAGE)
+def triples(summary: CertificatesSummary, reader: RunReader, most: int) -> list[Triple]:
+    """The images that broke worst, of those that were kept; none in a report that holds no pictures."""
+    try:
+        arrays, kept = _arrays(reader), KeptPictures.of(reader, "certificates", STAGE)
+    except NotFound:
+        return []
     places = worst_places(arrays["found"], arrays["margin"]).tolist()
-    known = [place for place in places if int(arrays["positions"][place]) in kept]
-    return [_triple(place, arrays, kept, summary, reader) for place in known]
+    known = [place for place in places if int(arrays["positions"][place]) in kept][:most]
+    found = [_triple(place, arrays, kept, summary, reader) for place in known]
+    return [triple for triple in found if all(shown.src for shown in triple.pictures)]
 
 
 def image_panel(subject: Subject, summary: CertificatesSummary, reader: RunReader) -> Panel | None:
