@@ -4,8 +4,9 @@
 that FAULTLINE_REAL_DATA names, and prints on one thread the error, the error under PGD with 40 steps, what interval
 bounds, the convex outer polytope and CROWN prove, the bracket [proven, attacked], and CPU seconds. The cheap goes
 first and the dear on the undecided only: PGD on what is right, interval bounds on what PGD leaves, then CROWN, then the
-convex outer polytope. Published: error 1.80 %, PGD-40 4.06 %, certified error at most 5.8 %. A proof of an image
-that PGD breaks, or a bracket outside the published figures, ends the benchmark with an error.
+convex outer polytope, and Auto-PGD on what is then undecided. Published: error 1.80 %, PGD-40 4.06 %, certified error
+at most 5.8 %. A proof of an image that PGD breaks, or a bracket outside the published figures, ends the benchmark with
+an error.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from app.numerics.attacks.ensemble import ensemble, standard
 from app.numerics.attacks.pgd import pgd
 from app.numerics.attacks.problem import Problem
 from app.numerics.attacks.region import Ball
@@ -47,9 +49,12 @@ def main() -> None:
     with torch.no_grad():
         right = torch.cat([program.forward(part) for part in images.split(500)]).argmax(1) == labels
     broken = _timed("PGD-40", partial(_attacked, program, images, labels, right))
+    print(f"error under PGD-40: {100 * (1 - float((right & ~broken).sum()) / len(right)):.2f} %", flush=True)
     proven = torch.zeros_like(right)
     for method in ("ibp", "crown", "wong_kolter"):
         proven |= _proofs(program, images, labels, right & ~broken & ~proven, method, chosen.unit)
+    left = right & ~broken & ~proven
+    broken |= _timed(f"APGD on {int(left.sum())} undecided", partial(_searched, program, images, labels, left))
     _alone(program, images, labels, broken, chosen.unit, min(chosen.alone, len(images)))
     _verdict(right, broken, proven)
 
@@ -96,6 +101,14 @@ def _attacked(program: Program, images: Tensor, labels: Tensor, right: Tensor) -
     return broken
 
 
+def _searched(program: Program, images: Tensor, labels: Tensor, asked: Tensor) -> Tensor:
+    broken, rows = torch.zeros_like(asked), asked.nonzero()[:, 0]
+    attacks = standard(queries=0)[:2]
+    answer = ensemble(program.forward, images[rows], labels[rows], Ball("Linf", RADIUS), attacks, keys=rows)
+    broken[rows] = answer.broken_by >= 0
+    return broken
+
+
 def _proofs(program: Program, images: Tensor, labels: Tensor, asked: Tensor, method: Method, unit: float) -> Tensor:
     found = torch.zeros_like(asked)
     rows = asked.nonzero()[:, 0]
@@ -130,9 +143,9 @@ def _verdict(right: Tensor, broken: Tensor, proven: Tensor) -> None:
     count = len(right)
     error, attacked = 100 * float((~right).sum()) / count, 100 * float((~right | broken).sum()) / count
     certified = 100 * (1 - float(proven.sum()) / count)
-    print(f"{count} images: error {error:.2f} %, under PGD-40 {attacked:.2f} %, not proven {certified:.2f} %")
+    print(f"{count} images: error {error:.2f} %, attacked {attacked:.2f} %, not proven {certified:.2f} %")
     print(f"bracket of robust error [{attacked:.2f} %, {certified:.2f} %]; published {PUBLISHED}")
-    if count == ALL and not PUBLISHED["PGD-40"] - 0.2 <= attacked <= certified <= PUBLISHED["certified"]:
+    if count == ALL and not PUBLISHED["PGD-40"] <= attacked <= certified <= PUBLISHED["certified"]:
         raise SystemExit("The bracket leaves the published figures.")
 
 

@@ -20,6 +20,7 @@ from app.loaders.models.pixel_network import normalised, pixel_network
 from app.loaders.models.provable import network_program
 from app.loaders.models.runtime import load_model
 from app.loaders.models.spec import Preprocessing
+from app.numerics.bounds.cost import cost
 from app.numerics.bounds.margins import METHODS, margin_bounds
 from app.numerics.bounds.program import Program
 
@@ -105,8 +106,11 @@ NETWORKS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("steps", [SIZE, OPENCV], ids=["rgb", "bgr 255"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [*((name, SIZE) for name in NETWORKS), ("odd sizes", OPENCV)],
+    ids=[*NETWORKS, "blue first, up to 255"],
+)
 def test_a_program_is_the_network_and_its_bounds_hold(name: str, steps: Preprocessing) -> None:
     program, forward = program_of(NETWORKS[name](), steps)
     images = images_of(6)
@@ -218,4 +222,4 @@ def test_the_cifar_resnet_is_a_program_in_every_format(real_data: Path) -> None:
         program = network.program()
         logits = network.forward(images)
         assert torch.allclose(program.forward(images), logits, atol=1e-3)
-        assert bool((margin_bounds(program, images, logits.argmax(1), 0.0, "ibp") > 0).all())
+        assert cost(program).crown > 10_000
