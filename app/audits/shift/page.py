@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.pieces import Estimate, Thumb
+from app.audits.shift.effective import Robust, effective
 from app.audits.shift.headlines import reversed_sign
 from app.audits.shift.kept import KIND
 from app.audits.shift.page_cell import cell_panel, typical
-from app.audits.shift.page_effective import Robust, effective
 from app.audits.shift.page_groups import GroupTable, class_panel, class_table, slice_panel, slice_table, value_table
 from app.audits.shift.schema import Changed, ClassImages, SetName, Shares, ShiftSummary, TwoSample, Unlabelled
 from app.audits.shift.words import estimate_text, leaves_out, verdict
