@@ -15,6 +15,10 @@ from app.numerics.bounds.program import Program
 METHODS: dict[int, Method] = {IBP: "ibp", CROWN: "crown", POLYTOPE: "wong_kolter"}
 
 
+_TOGETHER = 8
+"""Images that are asked together, so that progress is told now and then."""
+
+
 def prove_by_bounds(task: Task, program: Program, *, dear: bool) -> None:
     """Interval bounds of all images that are right; where `dear`, then CROWN and the convex outer polytope.
 
@@ -29,13 +33,15 @@ def prove_by_bounds(task: Task, program: Program, *, dear: bool) -> None:
         by_intervals = np.flatnonzero((known.bounds[:, column, IBP] > 0) & ~above)
         _bound(task, program, np.union1d(known.undecided(column), by_intervals), column, CROWN)
         _bound(task, program, known.undecided(column), column, POLYTOPE)
-        task.tell(1 - column / len(task.radii))
 
 
 def _bound(task: Task, program: Program, places: NDArray[np.int64], column: int, proof: int) -> None:
-    if not len(places):
-        return
-    at = torch.from_numpy(places).to(task.images.device)
-    with task.spending(FIRST_BOUND + proof, len(places)):
-        found = margin_bounds(program, task.images[at], task.labels[at], task.radii[column], METHODS[proof])
-    task.evidence.bounds[places, column, proof] = found.cpu().numpy()
+    done = len(task.radii) - 1 - column
+    for start in range(0, len(places), _TOGETHER):
+        here = places[start : start + _TOGETHER]
+        at = torch.from_numpy(here).to(task.images.device)
+        with task.spending(FIRST_BOUND + proof, len(here)):
+            found = margin_bounds(program, task.images[at], task.labels[at], task.radii[column], METHODS[proof])
+        task.evidence.bounds[here, column, proof] = found.cpu().numpy()
+        if proof != IBP:
+            task.tell((done + (start + len(here)) / len(places)) / len(task.radii))
