@@ -46,8 +46,8 @@ def _chosen(summary: SmoothingSummary) -> list[str]:
         return []
     asked = summary.radii[middle(summary.radii) - 1]
     return [
-        f"Classes, slices and the headline are shown for {shown_variant(summary)}, under which most images are certified "
-        f"at r = {asked}; the best of several figures is slightly too high."
+        f"Classes, slices and the headline are shown for {shown_variant(summary)}, under which most images are "
+        f"certified at r = {asked}; the best of several figures is slightly too high."
     ]
 
 
