@@ -11,7 +11,8 @@ MEANING = (
 )
 BRACKET = (
     "Robust accuracy lies between the proven share and the share that nothing broke; the images in between are "
-    "undecided, and only a dearer proof or a stronger attack would tell."
+    "undecided, and only a dearer proof or a stronger attack would tell. Images that are "
+    "wrong as they are count as broken."
 )
 
 
