@@ -250,8 +250,12 @@ def _explain(
 
 
 def _normalisation(request: SmokeRequest, sample: _Sample, model: LoadedModel, report: dict[str, Any]) -> list[str]:
-    """Whether another normalisation fits better, on a few labelled images, where no search has asked before."""
-    if not report.get("accuracy") or report["tried"]:
+    """Whether another normalisation fits better, on a few labelled images, where no search has asked before.
+
+    Not asked of a network that would take more than a fifth of the time for a search to look at them once.
+    """
+    slow = report["milliseconds"] * _FEWEST > 1000 * request.search_seconds / 5
+    if not report.get("accuracy") or report["tried"] or slow:
         return []
     rows = np.flatnonzero(np.asarray(request.labels, dtype=object)[sample.rows] != "")
     sample.use(sample.spread(sample.rows[rows], _FEWEST))

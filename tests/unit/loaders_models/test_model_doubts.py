@@ -30,13 +30,13 @@ class Stepped(ColourNet):
 
 @pytest.fixture
 def doubts(tmp_path, monkeypatch):
-    def doubts(network, steps=None, *, graph=True, **sample):
+    def doubts(network, steps=None, *, graph=True, seconds=25.0, **sample):
         """As TorchScript, which predicts but gives no gradients; with `graph` as if they came from another format."""
         if graph:
             monkeypatch.setattr("app.loaders.models.doubts.cached_graphs", lambda *_: [network])
         path = save_torchscript(tmp_path / "model.pt", network.eval())
         spec = ModelSpec(format="torchscript", preprocessing=steps or steps_with(), classes=COLOURS)
-        payload = {"file": str(path), "spec": spec.model_dump(mode="json"), "device": "cpu"}
+        payload = {"file": str(path), "spec": spec.model_dump(mode="json"), "device": "cpu", "search_seconds": seconds}
         if sample:
             images, ranges = pack(tmp_path / "sample", [png(p) for p in sample["pixels"]])
             payload |= {"images": [str(images)], "ranges": str(ranges), "labels": list(sample["labels"])}
@@ -76,6 +76,7 @@ def test_a_better_normalisation_is_said_with_both_counts(doubts):
     assert f"With “RGB colours” the model is right on {len(kept)} of {len(kept)} images" in said
     assert "with the declared preprocessing on 30" in said
     assert "Correct the preprocessing before stress tests" in said
+    assert doubts(ColourNet(), steps_with(colour_order="BGR"), seconds=1e-6, **sample) == [], "there is no time to ask"
 
 
 @pytest.mark.parametrize(
