@@ -30,7 +30,7 @@ def headlines(reader: RunReader) -> list[Headline]:
             f"with {shown_variant(summary)}",
             estimate=variant.asked[column - 1].certified,
             leaves_out="; ".join([*images, summary.leaves_out]),
-            doubt=plain(variant),
+            doubt=plain(variant, summary),
         )
     ]
 

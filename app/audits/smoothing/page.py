@@ -81,7 +81,7 @@ def _run_panel(subject: Subject, summary: SmoothingSummary, reader: RunReader) -
     context = RunSmoothing(
         unavailable=summary.unavailable,
         sentences=sentences(summary) if there else [],
-        plain=[text for variant in summary.variants if (text := plain(variant))],
+        plain=[text for variant in summary.variants if (text := plain(variant, summary))],
         radii=summary.radii,
         variants=[_row(number, summary, reader) for number in range(len(summary.variants))],
         chart=chart(summary) if there else None,

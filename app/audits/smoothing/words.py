@@ -51,7 +51,7 @@ def _chosen(summary: SmoothingSummary) -> list[str]:
     ]
 
 
-def plain(variant: Variant) -> str:
+def plain(variant: Variant, summary: SmoothingSummary) -> str:
     """What noise alone does to the network; empty where it hardly matters."""
     if variant.noisy.value >= BREAKS * variant.base.value:
         return ""
@@ -62,10 +62,14 @@ def plain(variant: Variant) -> str:
             f"Even the copy trained with {noise} gets only {found}: a smaller σ, or longer training, is what would "
             "help."
         )
+    helps = [
+        f"the copy trained with it has a smoothed accuracy of {_percent(other.smoothed.value)}."
+        for other in summary.variants
+        if other.copied and other.sigma == variant.sigma
+    ] or ["a copy trained with it is what would help."]
     return (
         f"The model does not stand {noise}: it gets {found}; its smoothed accuracy is "
-        f"{_percent(variant.smoothed.value)}. It was probably not trained with noise; a copy trained with it is what "
-        "would help."
+        f"{_percent(variant.smoothed.value)}. It was probably not trained with noise; {helps[0]}"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from app.numerics.smoothing.radius import farthest_radius
 from tests.unit.audits.planted_inputs import planted_inputs
 
 ROWS = 24
+FULL = Params.model_validate({"sigmas": ["0.25"], "radii": ["0.1"], "budget": "standard"})
 PARAMS = Params.model_validate({"sigmas": ["0.25", "0.1"], "radii": ["0.05", "0.1", "0.15"], "budget": "quick"})
 
 
@@ -82,6 +84,18 @@ def inputs(found: dict[str, np.ndarray], params: Params, earlier: dict[str, Path
     )
 
 
+@cache
+def quick() -> dict[str, np.ndarray]:
+    """What a quick audit finds of all images."""
+    return measure(shard())
+
+
+@cache
+def full() -> dict[str, np.ndarray]:
+    """What ten thousand copies find."""
+    return measure(shard(params=FULL))
+
+
 def summed(found: dict[str, np.ndarray], params: Params = PARAMS, **given: Any) -> tuple[SmoothingSummary, Any]:
     result = summarise(inputs(found, params, **given))
     return SmoothingSummary.model_validate(result.summary), result
@@ -128,7 +142,7 @@ def test_the_cost_is_known_before_the_start() -> None:
 
 
 def test_shards_find_what_one_shard_finds() -> None:
-    whole, first, second = measure(shard()), measure(shard(0, 10)), measure(shard(10, ROWS - 10))
+    whole, first, second = quick(), measure(shard(0, 10)), measure(shard(10, ROWS - 10))
     assert set(whole) == {"list.row", *(f"list.{name}" for name in ARRAYS)}
     for name, array in whole.items():
         np.testing.assert_array_equal(np.concatenate([first[name], second[name]]), array, name)
@@ -138,7 +152,7 @@ def test_shards_find_what_one_shard_finds() -> None:
 
 def test_answers_are_those_of_the_exact_radius() -> None:
     """Of one pixel and two classes the smoothed answer is the plain one, and its radius the distance."""
-    found = measure(shard())
+    found = quick()
     radii = np.array([0.0, 0.05, 0.1, 0.15])
     certified = found["list.decided"] == 1
     allowed = (DISTANCE[:, None] > radii)[:, None]
@@ -155,8 +169,7 @@ def test_answers_are_those_of_the_exact_radius() -> None:
 
 
 def test_a_fixed_number_of_copies_gives_radii_close_to_exact_ones() -> None:
-    asked = Params.model_validate({"sigmas": ["0.25"], "radii": ["0.1"], "budget": "standard"})
-    found = measure(shard(params=asked))
+    found = full()
     radius = np.nan_to_num(found["list.radius"][:, 0])
     assert (radius <= DISTANCE + 1e-7).all()
     near = DISTANCE < 0.4
@@ -174,7 +187,7 @@ def test_images_without_a_label_are_not_asked() -> None:
 
 
 def test_the_summary_counts_what_is_right_and_certified() -> None:
-    found = measure(shard())
+    found = quick()
     summary, result = summed(found)
     assert [variant.sigma for variant in summary.variants] == ["0.1", "0.25"]
     for number, variant in enumerate(summary.variants):
@@ -198,8 +211,7 @@ def test_a_table_of_predictions_has_nothing_to_smooth() -> None:
 
 
 def test_wrong_labels_are_certified_nowhere() -> None:
-    found = measure(shard())
-    found["list.taken"] = 1 - found["list.taken"]
+    found = quick() | {"list.taken": 1 - quick()["list.taken"]}
     summary, result = summed(found)
     assert all(one.certified.value == 0 for variant in summary.variants for one in variant.asked)
     assert (result.scores[0].values == 0).all()
@@ -212,7 +224,7 @@ def test_copies_are_planned_for_each_noise_and_judged_like_the_upload(tmp_path: 
     assert planned["noise"].tolist() == [0.1, 0.25]
     np.testing.assert_array_equal(planned["targets"], np.sort(drawn((0, ROWS), 0, 100)))
     assert plan(inputs({}, PARAMS)).details == {}
-    found, measured = measure(shard(params=asked)), []
+    found, measured = quick(), []
     for noise in planned["noise"].tolist():
         images = torch.from_numpy(PIXELS).float() / 255
         rows = np.arange(ROWS)
@@ -238,7 +250,7 @@ def test_copies_are_planned_for_each_noise_and_judged_like_the_upload(tmp_path: 
 
 def test_a_copy_that_is_not_there_is_said(tmp_path: Path) -> None:
     asked = PARAMS.model_copy(update={"train_copy": 1})
-    found = measure(shard(params=asked))
+    found = quick()
     assert "no training split" in summed(found, asked)[0].no_copy
     np.save(tmp_path / "models.npy", np.arange(1))
     summary, _ = summed(found, asked, earlier={"plan": tmp_path, "copy": tmp_path})
@@ -247,7 +259,7 @@ def test_a_copy_that_is_not_there_is_said(tmp_path: Path) -> None:
 
 
 def test_sentences_say_what_a_certificate_is_worth_and_what_is_left_out() -> None:
-    summary, _ = summed(measure(shard()))
+    summary, _ = summed(quick())
     text = " ".join(sentences(summary))
     assert "probability at most α = 0.001" in text
     assert "expect at most 0.024 wrong ones" in text
@@ -256,17 +268,21 @@ def test_sentences_say_what_a_certificate_is_worth_and_what_is_left_out() -> Non
 
 
 def test_a_network_that_noise_breaks_is_told_plainly() -> None:
-    summary, _ = summed(measure(shard()))
+    summary, _ = summed(quick())
     variant = summary.variants[0]
-    assert plain(variant.model_copy(update={"noisy": variant.base})) == ""
+    sure = variant.model_copy(update={"noisy": variant.base})
     broken = variant.model_copy(update={"noisy": variant.base.model_copy(update={"value": 0.3})})
-    assert "a copy trained with it is what would help" in plain(broken)
-    assert "longer training" in plain(broken.model_copy(update={"copied": True}))
+    assert plain(sure, summary) == ""
+    assert "a copy trained with it is what would help" in plain(broken, summary)
+    copy = variant.model_copy(update={"copied": True})
+    beside = summary.model_copy(update={"variants": [broken, copy]})
+    share = f"{100 * copy.smoothed.value:.1f}\u00a0%"
+    assert f"the copy trained with it has a smoothed accuracy of {share}" in plain(broken, beside)
+    assert "longer training" in plain(broken.model_copy(update={"copied": True}), summary)
 
 
 def test_the_drawing_falls_and_ends_where_nothing_is_certified() -> None:
-    asked = Params.model_validate({"sigmas": ["0.25"], "radii": ["0.1"], "budget": "standard"})
-    drawing = chart(summed(measure(shard(params=asked)), asked)[0])
+    drawing = chart(summed(full(), FULL)[0])
     (curve,) = drawing.curves
     heights = [dot.y for dot in curve.dots]
     assert heights == sorted(heights)
