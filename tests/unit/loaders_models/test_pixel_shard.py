@@ -86,3 +86,29 @@ def test_grey_networks_get_three_channels_back_as_pillow_greys_them():
     found = pixel_shard._grey(pictures)[:, 0].numpy()
     expected = [np.asarray(Image.fromarray(p).convert("L")) for p in pictures.permute(0, 2, 3, 1).numpy()]
     assert np.array_equal(found, expected)
+
+
+def test_the_network_itself_and_the_pixel_of_zeros_are_handed_out(saved, tmp_path):
+    run_shard(request(saved, tmp_path, [png(p) for p in noise(6)]), lambda _: None)
+    shard = SEEN[-1]
+    pictures = torch.from_numpy(noise(3)).permute(0, 3, 1, 2)
+    network, prepared = shard.module()
+    assert torch.allclose(network(prepared(pictures)), shard.classify(pictures), atol=1e-5)
+    zeros = prepared(torch.tensor(shard.mean, dtype=torch.uint8).view(1, 3, 1, 1))
+    assert zeros.abs().max() <= 0.5 / 255 / min(STEPS.std) + 1e-6
+    run_shard(request(saved, tmp_path, [png(p) for p in noise(6)], "torchscript"), lambda _: None)
+    assert SEEN[-1].module is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, (128, 102, 76)),
+        ({"colour_order": "BGR"}, (76, 102, 128)),
+        ({"channels": 1, "mean": (0.2,), "std": (1.0,)}, (51, 51, 51)),
+        ({"scale": 255, "mean": (10.0, 20.0, 30.0), "std": (1.0, 1.0, 1.0)}, (10, 20, 30)),
+        ({"mean": (-1.0, 0.0, 3.0)}, (0, 0, 255)),
+    ],
+)
+def test_the_pixel_of_zeros_follows_order_channels_and_scale(changes, expected):
+    assert pixel_shard._mean(STEPS.model_copy(update=changes)) == expected
