@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
+from app.audits.shift.schema import Line
+from app.numerics.shift.published import published
 from app.services.reports.snapshot import make_report
 from app.store.models import AuditRun, User
 from app.store.session import transaction
@@ -34,6 +36,7 @@ def test_the_page_says_what_kind_of_shift_it_is_and_what_it_costs(results: Resul
     )
     for said in ("What kind of shift it is", "1,000 permutations, Holm", "Back-test", "Effective robustness"):
         assert said in page
+    assert "which they do not here: part of what it says is the change of the images" in page
     assert "The budget “quick” leaves out images beyond 500 of each set from MMD" in page
     assert "None of this project's other models is audited on both sets" in page.replace("&#39;", "'")
 
@@ -162,6 +165,29 @@ def test_other_models_make_a_line(results: Results, tmp_path: Path) -> None:
     second = summary["accuracy"]["change"]["second"]["value"]
     assert robust["residual"]["value"] == pytest.approx(second - expected)
     assert robust["residual"]["low"] < robust["residual"]["value"] < robust["residual"]["high"]
+
+
+def test_a_published_line_is_drawn_where_somebody_chose_it(results: Results, tmp_path: Path) -> None:
+    summary = add_shift(results, tmp_path)
+    with transaction() as session:
+        run = session.get_one(AuditRun, results.built.run_id)
+        run.summary = {**run.summary, "shift": {**summary, "published": "imagenetv2"}}
+    own, line = panel(results, results.robustness)["effective"]
+    assert own["residual"] is None
+    known = published()["imagenetv2"]
+    x, y = (np.log(of / (1 - of)) for of in (known.accuracy, known.shifted_accuracy))
+    slope, intercept = np.polyfit(x, y, 1)
+    first = summary["accuracy"]["change"]["first"]["value"]
+    expected = 1 / (1 + np.exp(-(slope * np.log(first / (1 - first)) + intercept)))
+    assert line["expected"] == pytest.approx(expected)
+    assert line["source"] == known.source
+    page = results.signed().get(results.robustness).text
+    assert f"Against {len(known.models)} published models" in page
+    assert known.models[0] in page
+
+
+def test_the_lines_to_choose_from_are_those_that_are_there() -> None:
+    assert get_args(Line) == ("none", *published())
 
 
 def _other_model(session: Any, run: AuditRun, first: float, second: float, summary: dict[str, Any]) -> None:

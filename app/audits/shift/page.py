@@ -44,6 +44,7 @@ class RunShift(BaseModel):
     unlabelled: Unlabelled | None = None
     estimate_text: list[str] = []
     shares: Shares | None = None
+    shares_doubtful: bool = Field(False, description="Images changed within classes, which the estimate denies.")
     no_shares: str = ""
     effective: list[Robust] = []
     typical_first: list[Thumb] = []
@@ -103,6 +104,7 @@ def _run_panel(summary: ShiftSummary, reader: RunReader) -> Panel:
         unlabelled=accuracy.unlabelled,
         estimate_text=estimate_text(summary),
         shares=accuracy.shares,
+        shares_doubtful=space.verdict in {"covariate", "both"},
         no_shares=accuracy.no_shares,
         effective=effective(summary, reader),
         typical_first=first,

@@ -37,10 +37,14 @@ def _kind(space: SpacePart, accuracy: AccuracyPart) -> Iterator[str]:
         yield VERDICTS[space.verdict]
         changed = sum(row.holm <= LEVEL for row in space.classes)
         of = "what the model takes for a class" if space.by_prediction else "a class's images"
-        yield (
-            f"The images of {changed:,} of {len(space.classes):,} tested classes changed (MMD of {of}, "
-            f"{space.permutations:,} permutations, Holm over the classes)."
-        )
+        how = f"(MMD of {of}, {space.permutations:,} permutations, Holm over the classes)"
+        tested = len(space.classes)
+        if not tested:
+            yield "No class has enough images in both sets for a test of its own."
+        elif changed:
+            yield f"The images of {changed:,} of {tested:,} tested classes changed {how}."
+        else:
+            yield f"Of {tested:,} tested classes none is seen to have other images {how}."
         if space.of_classes > len(space.classes):
             yield (
                 f"{space.of_classes - len(space.classes):,} further classes have too few images in one of the sets, or "

@@ -107,6 +107,7 @@ def test_a_planted_shift_is_called_what_it_is(second: Scenes, kind: str) -> None
     said = " ".join(verdict(summary))
     first_words = {"none": "No shift is seen", "label": "Label shift", "covariate": "Covariate shift", "both": "Both"}
     assert said.startswith(first_words[kind])
+    assert ("none is seen to have other images" in said) == (kind in {"none", "label"})
 
 
 def test_without_a_shift_nothing_moves() -> None:
