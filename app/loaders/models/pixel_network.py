@@ -41,6 +41,8 @@ def pixel_network(file: Path, spec: ModelSpec, model: LoadedModel) -> PixelNetwo
 def _program(run: Network, steps: Preprocessing, why: str) -> Program:
     if not isinstance(run, fx.GraphModule):
         raise NotProvable(f"Nothing can be proven of this network, whose layers cannot be looked into. {why}")
+    # Proofs hold for float32; a GPU's convolutions would round to TF32, of which the bounds know nothing.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return network_program(run, steps, _on_pixels(run, steps))
 
 

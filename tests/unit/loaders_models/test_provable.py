@@ -125,12 +125,14 @@ def test_a_program_is_the_network_and_its_bounds_hold(name: str, steps: Preproce
         assert bool((margin_bounds(program, images, labels, 0.01, method) <= margins).all()), method
 
 
-def test_the_formats_give_the_same_program(saved: dict[str, Path]) -> None:
+def test_the_formats_give_the_same_program(saved: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     images, bounds = images_of(4), {}
     for kind in ("safetensors", "export", "onnx"):
         spec = spec_for(kind)
         network = pixel_network(saved[kind], spec, load_model(saved[kind], spec))
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
         program = network.program()
+        assert not torch.backends.cudnn.allow_tf32
         assert torch.allclose(program.forward(images), network.forward(images), atol=1e-4)
         bounds[kind] = margin_bounds(program, images, torch.arange(4) % len(CLASSES), 0.02, "crown")
     assert torch.allclose(bounds["safetensors"], bounds["export"], atol=1e-5)
