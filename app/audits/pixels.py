@@ -19,6 +19,8 @@ LIST = "list."
 PICTURES, ENDS = "pictures.bytes", "pictures.ends"
 ALL_FORMATS = ("safetensors", "export", "torchscript", "onnx")
 """Formats of models that can predict."""
+SAME_LOGITS = 1e-3
+"""Largest difference of two forms of a network, relative to its largest logit, that rounding explains."""
 
 
 class NotProvable(UserError):

@@ -14,9 +14,6 @@ from app.numerics.attacks.masking import random_outputs
 from app.numerics.bounds.layers import to_refine
 from app.numerics.bounds.program import Program
 
-SAME = 1e-3
-"""Largest difference of logits, relative to the largest one, that rounding explains."""
-
 
 @torch.no_grad()
 def read(network: PixelNetwork, images: Tensor) -> Program:

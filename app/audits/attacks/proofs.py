@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from app.audits.attacks.budgets import Effort
-from app.audits.pixels import NotProvable, PixelNetwork
-from app.audits.provable import SAME, coefficients, differences, read
+from app.audits.pixels import SAME_LOGITS, NotProvable, PixelNetwork
+from app.audits.provable import coefficients, differences, read
 from app.numerics.attacks.region import Ball
 from app.numerics.bounds.margins import margin_bounds
 from app.numerics.bounds.program import Program
@@ -53,4 +53,4 @@ def _program(network: PixelNetwork, images: Tensor) -> Program | None:
         program = read(network, images)
     except NotProvable:
         return None
-    return program if float(differences(network, program, images).max(initial=0.0)) <= SAME else None
+    return program if float(differences(network, program, images).max(initial=0.0)) <= SAME_LOGITS else None

@@ -1,4 +1,4 @@
-"""Ends a run whose results contradict each other, rather than show them."""
+"""Ends a run whose results contradict each other, rather than show them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.audits.certificates.evidence import Evidence, contradiction
-from app.audits.provable import SAME
+from app.audits.pixels import SAME_LOGITS
 from app.errors import UserError
 
 
@@ -30,7 +30,7 @@ def refuse_contradictions(evidence: Evidence, rows: pa.Table, radii: Sequence[st
 
 def refuse_misread(differs: NDArray[np.float32], rows: pa.Table) -> None:
     """Raise a `UserError` that names the image on which the network that proofs read is another one."""
-    if not len(differs) or not (worst := float(np.nan_to_num(differs, nan=np.inf).max())) > SAME:
+    if not len(differs) or not (worst := float(np.nan_to_num(differs, nan=np.inf).max())) > SAME_LOGITS:
         return
     raise UserError(
         f"The network as proofs read it gives other logits for {_name(rows, int(np.argmax(differs)))} than the network "
