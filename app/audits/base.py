@@ -142,6 +142,9 @@ class RunReader(Protocol):
     def count(self, sql_where: str = "", params: Sequence[Any] = ()) -> int:
         """Count rows of the score table."""
 
+    def memberships(self, rows: Sequence[int]) -> Mapping[int, Sequence[str]]:
+        """Return the keys of the slices that hold each of these data set rows; rows in none are left out."""
+
     def thumbs(self, positions: Sequence[int], *, named: bool = False) -> list[Thumb | None]:
         """Return a picture for each position in the split, marked wrong or right; none where there is no picture.
 

@@ -121,10 +121,10 @@ def by_slice(reader: RunReader, kind: str, stage: str) -> dict[str, list[int]]:
     places = {row: place for place, row in enumerate(rows)}
     some = rows[:: -(-len(rows) // MOST_ROWS) or 1]
     found: dict[str, list[int]] = {}
-    condition = "row IN (SELECT unnest(?)) AND len(slices) > 0"
-    for score in reader.scores(condition, [some], limit=len(some), wide=True):
-        for key in score["slices"]:
-            found.setdefault(key, []).append(places[score["row"]])
+    members = reader.memberships(some)
+    for row in some:
+        for key in members.get(row, ()):
+            found.setdefault(key, []).append(places[row])
     return found
 
 

@@ -40,6 +40,8 @@ class LiveReader:
     def __init__(self, session: Session, run: AuditRun) -> None:
         self.session = session
         self.run = run
+        self._looked_up: set[int] = set()
+        self._members: dict[int, list[str]] = {}
         self.run_id = run.id
         self.dataset_id = run.dataset_id
         split = queries.split_of(session, run)
@@ -89,6 +91,14 @@ class LiveReader:
     def count(self, sql_where: str = "", params: Sequence[Any] = ()) -> int:
         """Count rows of the score table."""
         return self.score_reader.count(sql_where, params)
+
+    def memberships(self, rows: Sequence[int]) -> dict[int, list[str]]:
+        """Return the keys of the slices that hold each of these data set rows; no row is looked up twice."""
+        unknown = set(rows) - self._looked_up
+        if unknown:
+            self._members |= self.score_reader.memberships(sorted(unknown))
+            self._looked_up |= unknown
+        return {row: self._members[row] for row in rows if row in self._members}
 
     def thumbs(self, positions: Sequence[int], *, named: bool = False) -> list[Thumb | None]:
         """Return a picture for each position in the split, marked wrong or right, with its label where `named`."""

@@ -14,6 +14,7 @@ from app import audits
 from app.audits.pieces import Estimate, GroupColumn, GroupFigure
 from app.services.reports.snapshot import make_report
 from app.store.models import AuditRun, User
+from app.store.score_reader import ScoreReader
 from app.store.session import transaction
 from app.web.reader import LiveReader
 from app.web.robustness import Group, Shape, joint_classes
@@ -227,3 +228,24 @@ def test_a_thousand_classes_are_shown_a_part_at_a_time() -> None:
         "c0",
         "c1",
     ]
+
+
+def test_the_slices_of_a_row_are_looked_up_once(tested: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    results, *_ = tested
+    asked: list[int] = []
+    real = ScoreReader.memberships
+
+    def noted(reader: ScoreReader, rows: list[int]) -> dict[int, list[str]]:
+        asked.extend(rows)
+        return real(reader, rows)
+
+    monkeypatch.setattr(ScoreReader, "memberships", noted)
+    assert twin(results)["slices"]["rows"]
+    assert len(asked) == len(set(asked)) > 0
+
+
+def test_a_second_data_set_is_asked_for_in_sight(results: Results) -> None:
+    html = results.signed("analyst").get("/audits/new?kinds=attacks&kinds=shift").text
+    form = html[html.index("Shift to a second data set") :]
+    assert re.search(r'<details class="details" open>.{0,400}name="shift.second"', form, re.DOTALL)
+    assert "needs a second data set" not in html

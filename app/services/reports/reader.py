@@ -106,6 +106,10 @@ class SnapshotReader:
         """Return nothing: the per-example scores are a file of their own in an export."""
         return []
 
+    def memberships(self, rows: Sequence[int]) -> dict[int, list[str]]:
+        """Return nothing, as `scores` does."""
+        return {}
+
     def count(self, sql_where: str = "", params: Sequence[Any] = ()) -> int:
         """Return 0, as `scores` returns nothing."""
         return 0

@@ -46,6 +46,7 @@ class KindForm(BaseModel):
     by_default: bool = Field(description="Whether the form comes with it chosen.")
     stress_test: bool = Field(description="Whether its results stand on the robustness page.")
     budgets: str = Field(description="What each of its budgets does; empty where it has none.")
+    open: bool = Field(description="Whether its parameters are in sight: one of them must be chosen.")
     fields: list[FormField]
 
 
@@ -102,7 +103,8 @@ def new_audit(
         data = data or f"{dataset}/"
     given = {"encoder": [encoder] if encoder else [], "kinds": kinds or []}
     form = Form(values={name: values for name, values in given.items() if values}, begun=True)
-    asked: dict[str, dict[str, Any]] = {name: {} for name in kinds or [] if name in known()}
+    ready = [name for name in kinds or [] if name in known() and not known()[name].second_set]
+    asked: dict[str, dict[str, Any]] = {name: {} for name in ready}
     return _new(access, project, form, (model_version, data, train), asked)
 
 
@@ -253,6 +255,7 @@ def _kind_form(name: str) -> KindForm:
     fields = form_fields(kind.params, name)
     return KindForm(
         **{name: getattr(kind, name) for name in ("name", "title", "description", "by_default", "stress_test")},
+        open=bool(kind.second_set),
         budgets=kind.params.model_fields[BUDGET].description or "" if has_budget(name) else "",
         fields=fields,
     )
