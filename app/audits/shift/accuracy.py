@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from app.audits.base import Inputs, Result, Second
+from app.audits.base import Inputs, Result, Second, Split
 from app.audits.pieces import Estimate
 from app.audits.shift.families import Group, compared
 from app.audits.shift.schema import EFFORTS, AccuracyPart, Changed, ClassShare, GroupShift, Parts, SetName, Shares
@@ -41,7 +41,7 @@ def compare(inputs: Inputs) -> Result:
         "first": _name(first, ""),
         "second": _name(second, inputs.second.dataset, inputs.second.dataset_id),
         "notes": list(inputs.second.notes),
-        "doubts": list(_doubts(first, second)),
+        "doubts": list(_doubts(inputs, first, second)),
         "accuracy": _part(inputs, first, second).model_dump(),
     }
     return Result(summary, details=_details(second))
@@ -142,21 +142,31 @@ def _name(side: Side, dataset: str, dataset_id: int = 0) -> dict[str, Any]:
     ).model_dump()
 
 
-def _doubts(first: Side, second: Side) -> Iterator[str]:
-    """What is to be said of pictures that lie in both sets, and of rows that the model said nothing of."""
-    tables = first.split.manifest, second.split.manifest
-    if all("sha256" in table.column_names for table in tables):
-        here, there = (set(table["sha256"].to_pylist()) - {None, ""} for table in tables)
-        if both := len(here & there):
-            yield (
-                f"{both:,} pictures lie in both sets, byte for byte. The tests take the sets for independent, so that "
-                "these make a shift look smaller than it is."
-            )
+def _doubts(inputs: Inputs, first: Side, second: Side) -> Iterator[str]:
+    """What is to be said of pictures that lie in two sets, and of rows that the model said nothing of."""
+    if both := _common(first.split, second.split):
+        yield (
+            f"{both:,} pictures lie in both sets, byte for byte. The tests take the sets for independent, so that "
+            "these make a shift look smaller than it is."
+        )
+    if inputs.train is not None and (seen := _common(inputs.train, second.split)):
+        yield (
+            f"The model was trained on {seen:,} of the pictures of the second set: its accuracy there says little of "
+            "new images."
+        )
     if missing := int((~second.used).sum()):
         yield (
             f"{missing:,} of the {len(second.used):,} images of the second set are left out: the model's table has no "
             "row for them, or they cannot be read."
         )
+
+
+def _common(one: Split, other: Split) -> int:
+    """How many pictures two splits share."""
+    if any("sha256" not in split.manifest.column_names for split in (one, other)):
+        return 0
+    here, there = (set(split.manifest["sha256"].to_pylist()) - {None, ""} for split in (one, other))
+    return len(here & there)
 
 
 def _details(second: Side) -> dict[str, np.ndarray]:

@@ -269,6 +269,12 @@ def test_pictures_in_both_sets_are_told() -> None:
     assert "7 pictures lie in both sets" in found(inputs_of(first, second))[0].doubts[0]
 
 
+def test_a_second_set_that_the_model_was_trained_on_is_told() -> None:
+    first, second = split_of(drawn(Scenes()), "a"), split_of(drawn(SAME), "b")
+    inputs = replace(inputs_of(first, second), train=split_of(drawn(SAME), "b"))
+    assert "The model was trained on 600 of the pictures of the second set" in found(inputs)[0].doubts[0]
+
+
 def test_the_images_that_moved_most_are_the_most_typical() -> None:
     truth = drawn(FOGGY)
     second = {**truth, "embeddings": truth["embeddings"].copy()}
