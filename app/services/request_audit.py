@@ -155,7 +155,13 @@ def class_notes(version: ModelVersion, dataset: Dataset) -> list[str]:
 
 def model_notes(version: ModelVersion) -> list[str]:
     """Return what the check of a version found that misleads stress tests, to be said before they start."""
-    return [f"Before a stress test: {doubt}" for doubt in version.smoke.get("doubts", [])]
+    found = list(version.smoke.get("doubts", []))
+    if version.smoke.get("outputs") == "probabilities" and version.spec.get("outputs") == "logits":
+        found.append(
+            "Outputs are never negative and sum to one, and logits are declared: the gradient of a softmax vanishes "
+            "where it is sure. Declare probabilities, or upload the network without its softmax."
+        )
+    return [f"Before a stress test: {doubt}" for doubt in found]
 
 
 def estimate(

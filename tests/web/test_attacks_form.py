@@ -52,9 +52,11 @@ def test_what_misleads_stress_tests_is_said_before_the_start(analyst: Signed, pe
     said = "8 of 8 images got other scores when the network was asked again."
     with transaction() as session:
         version = session.get_one(ModelVersion, int(form["model_version"]))
-        version.smoke = {**version.smoke, "doubts": [said]}
+        version.smoke = {**version.smoke, "doubts": [said], "outputs": "probabilities"}
+        version.spec = {**version.spec, "outputs": "logits"}
     for answer in (
         analyst.get(f"/audits/new?model_version={form['model_version']}&data={form['data']}"),
         analyst.post("/audits/new", form | {"estimate": "1"}),
     ):
         assert f"Before a stress test: {said}" in answer.text
+        assert "Declare probabilities, or upload the network without its softmax" in answer.text
