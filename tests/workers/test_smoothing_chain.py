@@ -29,10 +29,11 @@ from workers.testing import Twin
 pytestmark = pytest.mark.xdist_group("smoothing-chain")
 
 SIDE, NOISES = 16, (0.1, 0.4)
+PER_CLASS, ROWS = 4, 12
 LAYERS = [{"flatten": {}}, {"linear": {"in_features": 3 * SIDE**2, "out_features": 3}}]
 QUICK = {"sigmas": ["0.1", "0.4"], "radii": ["0.05", "0.2"], "budget": "quick"}
 COPIED = {**QUICK, "train_copy": 1}
-FULL = {**QUICK, "budget": "standard"}
+FULL = {**QUICK, "sigmas": ["0.4"], "budget": "standard"}
 RECIPE = {"epochs": 6, "batch_size": 6, "learning_rate": 0.02}
 """Without normalisation, so that pixels are what the network gets."""
 PLAIN = {"size": [SIDE, SIDE], "resize": "stretch", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
@@ -63,7 +64,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, AuditRu
     with pytest.MonkeyPatch.context() as patch, fresh_home(tmp_path_factory.mktemp("smo"), patch, shard_rows="7"):
         twin = Twin()
         with transaction() as session:
-            dataset = build.dataset(session, build.project(session), build.images_zip())
+            dataset = build.dataset(session, build.project(session), build.images_zip(PER_CLASS))
         twin.run_workflow("import_dataset", dataset.id)
         made, versions = {}, {}
         for name, blob, spec in (
@@ -100,7 +101,7 @@ def true_shares(run: AuditRun, sigma: float) -> np.ndarray:
             get_artifacts().local(session.get_one(Dataset, run.dataset_id).artifact_key), get_blobs()
         )
     found = []
-    for row, label in zip((detail(run, "positions") + 18).tolist(), detail(run, "labels").tolist(), strict=True):
+    for row, label in zip((detail(run, "positions") + ROWS).tolist(), detail(run, "labels").tolist(), strict=True):
         pixel = np.asarray(Image.open(io.BytesIO(images.original(row))))[37 // SIDE, 37 % SIDE] / 255
         score = pixel[::-1] / sigma
         others = [score[c] for c in range(3) if c != label]
@@ -116,14 +117,14 @@ def true_shares(run: AuditRun, sigma: float) -> np.ndarray:
     return np.array(found)
 
 
-@pytest.mark.parametrize(("name", "variants"), [("copied", 4), ("full", 2), ("script", 2)])
+@pytest.mark.parametrize(("name", "variants"), [("copied", 4), ("full", 1), ("script", 2)])
 def test_each_image_has_an_answer_for_every_noise_and_radius(
     runs: dict[str, AuditRun], name: str, variants: int
 ) -> None:
     run = runs[name]
     assert (run.error, run.status) == ("", "succeeded")
     decided, radius = detail(run, "decided"), detail(run, "radius")
-    assert decided.shape == (18, variants, 3)
+    assert decided.shape == (ROWS, variants, 3)
     assert ((decided == 1).any(axis=2) == ~np.isnan(radius)).all()
     assert (np.diff((decided == 1).astype(int), axis=2) <= 0).all(), "what holds far away holds nearby"
     assert (detail(run, "base")[:, :2] == detail(run, "labels")[:, None]).all()
@@ -138,23 +139,20 @@ def test_each_image_has_an_answer_for_every_noise_and_radius(
 
 def test_radii_never_exceed_what_integration_gives_and_come_close(runs: dict[str, AuditRun]) -> None:
     run = runs["full"]
-    radius = detail(run, "radius")
-    for number, sigma in enumerate(NOISES):
-        shares = true_shares(run, sigma)
-        exact = sigma * norm.ppf(shares)
-        found = np.nan_to_num(radius[:, number])
-        assert (found <= np.maximum(exact, 0)).all()
-        tight = (shares > 0.6) & (shares < 0.99)
-        assert (found[tight] > exact[tight] - 0.25 * sigma).all()
-        assert tight.any() == (number == 1)
+    sigma, shares = NOISES[1], true_shares(run, NOISES[1])
+    exact, found = sigma * norm.ppf(shares), np.nan_to_num(detail(run, "radius")[:, 0])
+    assert (found <= np.maximum(exact, 0)).all()
+    tight = (shares > 0.6) & (shares < 0.99)
+    assert tight.any()
+    assert (found[tight] > exact[tight] - 0.25 * sigma).all()
 
 
 def test_asking_agrees_with_ten_thousand_copies_and_shows_far_fewer(runs: dict[str, AuditRun]) -> None:
-    asked, full = detail(runs["copied"], "decided")[:, :2], detail(runs["full"], "decided")
+    asked, full = detail(runs["copied"], "decided")[:, 1:2], detail(runs["full"], "decided")
     decided = asked != -1
     assert (asked == full)[decided].all()
-    assert decided.mean() > 0.8
-    assert detail(runs["copied"], "used")[:, :2].mean() < 0.15 * detail(runs["full"], "used").mean()
+    assert decided.mean() > 0.7
+    assert detail(runs["copied"], "used")[:, 1].mean() < 0.15 * detail(runs["full"], "used").mean()
 
 
 def test_another_format_of_the_same_network_has_the_same_radii(runs: dict[str, AuditRun]) -> None:
@@ -164,11 +162,11 @@ def test_another_format_of_the_same_network_has_the_same_radii(runs: dict[str, A
 
 def test_a_copy_is_trained_with_each_noise_and_stands_it_better(runs: dict[str, AuditRun]) -> None:
     run = runs["copied"]
-    plan = read_plan(get_artifacts().local(run.details_keys["smoothing:plan"]), 18)
+    plan = read_plan(get_artifacts().local(run.details_keys["smoothing:plan"]), ROWS)
     assert plan.masks.all()
     assert plan.noise is not None
     assert plan.noise.tolist() == list(NOISES)
-    assert detail(run, "right", "copy").shape == (2, 18)
+    assert detail(run, "right", "copy").shape == (2, ROWS)
     np.testing.assert_array_equal(detail(run, "measured.radius", "copy").T, detail(run, "radius")[:, 2:])
     own, copy = (run.summary["smoothing"]["variants"][number] for number in (1, 3))
     assert (own["copied"], copy["copied"], copy["sigma"]) == (False, True, "0.4")
