@@ -11,6 +11,7 @@ import torch
 
 from app.audits.attacks.budgets import EFFORTS
 from app.audits.attacks.measure import measure
+from app.audits.attacks.page_image import _happened, _sentence
 from app.audits.attacks.proofs import Proofs
 from app.audits.attacks.schema import NAMES, PROVEN, SQUARE, UNBROKEN, WRONG
 from app.audits.attacks.words import sentences
@@ -87,6 +88,16 @@ def test_the_summary_and_its_sentences_say_what_is_proven(first: dict[str, np.nd
     assert f"Up to {max(counts):,} images are proven to withstand" in " ".join(sentences(summary))
     assert all(sign.ok for sign in summary.signs)
     assert PROVEN not in (WRONG, UNBROKEN, *range(len(NAMES)))
+
+
+def test_an_image_that_is_proven_says_so(first: dict[str, np.ndarray]) -> None:
+    summary, details = summed(first)
+    place = int((details["by"][:, -1] == PROVEN).argmax())
+    assert _sentence(place, details, summary) == "Proven: no change of up to L∞ ε = 1/10 makes the model wrong."
+    reader: Any = None
+    assert _happened(place, 1, details, reader) == "proven to withstand every attack"
+    smaller = np.flatnonzero((details["by"][:, 0] == PROVEN) & (details["by"][:, 1] == UNBROKEN))
+    assert all("That is no proof" in _sentence(int(other), details, summary) for other in smaller)
 
 
 def test_another_network_than_the_one_attacked_proves_nothing() -> None:
