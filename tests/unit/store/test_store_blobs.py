@@ -41,6 +41,20 @@ def test_equal_contents_are_stored_once(blobs: BlobStore) -> None:
     assert blobs.sizes().keys() == {SHA}
 
 
+def test_a_file_that_is_there_stays_the_same_file(blobs: BlobStore) -> None:
+    blobs.put([DATA])
+    first = blobs.local(SHA).stat()
+    blobs.put([DATA])
+    assert (blobs.local(SHA).stat().st_ino, blobs.local(SHA).stat().st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
+
+
+def test_a_file_that_was_cut_short_is_mended(blobs: BlobStore) -> None:
+    blobs.put([DATA])
+    blobs.local(SHA).write_bytes(DATA[:5])
+    blobs.put([DATA])
+    assert blobs.local(SHA).read_bytes() == DATA
+
+
 def test_an_empty_file_is_a_blob(blobs: BlobStore) -> None:
     blob = blobs.put([])
     assert blob == Blob(hashlib.sha256(b"").hexdigest(), 0)
