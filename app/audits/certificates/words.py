@@ -60,10 +60,11 @@ def doubt(summary: CertificatesSummary) -> str:
             "is an upper bound, and randomised smoothing, which needs no look inside."
         )
     if all(not level.bracket.proven.value for level in summary.levels):
-        return (
+        said = (
             "Nothing could be proven: the network was not trained for it, which is normal for ordinary networks. "
             "Training with bounds, a smaller ε or randomised smoothing would give a certificate."
         )
+        return f"{said} {summary.left_out}".rstrip()
     return ""
 
 

@@ -261,6 +261,7 @@ def test_an_ordinary_network_for_which_nothing_is_proven_says_that_this_is_norma
     summary, _ = summed(measure(shard(params=params.model_dump())), params)
     assert summary.levels[0].bracket.proven.value == 0
     assert "was not trained for it, which is normal for ordinary networks" in doubt(summary)
+    assert doubt(summary.model_copy(update={"left_out": "CROWN was not asked."})).endswith("CROWN was not asked.")
 
 
 @pytest.mark.parametrize("classes", [2, 3])
