@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from app.audits import kinds
 from app.services.budgets import budgets, with_budget, with_settings
 from tests.cli.test_commands import model, refused, said  # noqa: F401 - a fixture
 from tests.results_fixture import TRAIN_ROWS
@@ -61,6 +62,16 @@ def test_an_audit_starts_with_one_budget_and_single_settings(results: Results, m
     assert params["attacks"]["radii"] == ["2/255", "8/255"]
     assert params["corruptions"]["severities"] == ["1", "5"]
     assert {own["budget"] for own in params.values()} == {"standard"}
+
+
+@pytest.mark.parametrize("kind", sorted(name for name, one in kinds().items() if one.stress_test))
+def test_each_stress_test_starts_from_a_terminal(results: Results, model: str, kind: str) -> None:  # noqa: F811
+    needed = ("--set", f"{kind}.second={results.built.dataset_id}/train") if kinds()[kind].second_set else ()
+    started = said("audit", model, "Scenes", "--kind", kind, "--budget", "quick", *needed, "--no-wait")
+    number = started.split()[1].rstrip(":")
+    found = json.loads(said("runs", "show", number, "--json"))
+    assert found["kinds"] == [kind]
+    assert found["params"][kind]["budget"] == "quick"
 
 
 @pytest.mark.parametrize(
