@@ -30,6 +30,7 @@ OPEN = {
     "/invitations/{token}",
     "/reset/{token}",
     "/shared/{token}",
+    "/shared/{token}/kept/{kind}/{stage}/{picture}",
     "/shared/{token}/thumbs/{row}",
 }
 """For anybody: nothing of a project, or what a secret in the address itself opens."""
@@ -122,7 +123,10 @@ def names(results: Results) -> dict[str, Any]:
     with reading() as session:
         link_id = session.scalars(select(ShareLink.id)).one()
         version = session.get_one(ModelVersion, results.built.version_id)
-        row = int(next(iter(read_report(session.get_one(Report, report_id)).images)).row)
+        report = read_report(session.get_one(Report, report_id))
+        row = int(next(iter(report.images)).row)
+        kept = (file.split(".") for file in report.files if file.endswith(".webp"))
+        picture = next(number for kind, _, number, _ in kept if kind == "corruptions")
     return {
         "project_id": results.built.project_id,
         "user_id": results.ids["analyst"],
@@ -137,6 +141,7 @@ def names(results: Results) -> dict[str, Any]:
         "token_id": token_id,
         "token": token,
         "row": row,
+        "picture": int(picture),
         "index": 0,
         "kind": "corruptions",
         "key": "fog-1",

@@ -160,10 +160,10 @@ def thumb(access: ProjectAccess, report_id: int, row: Row) -> Response:
     return _thumb(access.report(report_id), row)
 
 
-@pages.html.get("/reports/{report_id}/kept/{kind}/{stage}/{number}")
-def kept(access: ProjectAccess, report_id: int, kind: str, stage: str, number: Row) -> Response:
+@pages.html.get("/reports/{report_id}/kept/{kind}/{stage}/{picture}")
+def kept(access: ProjectAccess, report_id: int, kind: str, stage: str, picture: Row) -> Response:
     """A picture that a stage kept, as the snapshot holds it."""
-    return _kept(access.report(report_id), kind, stage, number)
+    return _kept(access.report(report_id), kind, stage, picture)
 
 
 @pages.html.get("/shared/{token}")
@@ -183,10 +183,10 @@ def shared_thumb(session: Db, token: str, row: Row) -> Response:
     return _thumb(share.open_link(session, token), row)
 
 
-@pages.html.get("/shared/{token}/kept/{kind}/{stage}/{number}")
-def shared_kept(session: Db, token: str, kind: str, stage: str, number: Row) -> Response:
+@pages.html.get("/shared/{token}/kept/{kind}/{stage}/{picture}")
+def shared_kept(session: Db, token: str, kind: str, stage: str, picture: Row) -> Response:
     """A picture that a stage kept, of a shared report."""
-    return _kept(share.open_link(session, token), kind, stage, number)
+    return _kept(share.open_link(session, token), kind, stage, picture)
 
 
 @pages.html.get("/api/v1/schemas/report.json")
