@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from app.numerics.intervals import newcombe_difference_interval, wilson_interval
+from app.numerics.intervals import mean_interval, newcombe_difference_interval, wilson_interval
 
 COUNTS = [(0, 1), (0, 10), (1, 10), (5, 10), (10, 10), (37, 1000), (999_000, 1_000_000)]
 
@@ -68,3 +68,20 @@ def test_impossible_counts_are_refused(k, n):
 def test_impossible_levels_are_refused(level):
     with pytest.raises(ValueError, match="level"):
         wilson_interval(1, 2, level)
+
+
+def test_the_interval_of_a_mean_is_student_s_within_its_range() -> None:
+    values = np.random.default_rng(4).beta(2, 3, 30) * 2
+    low, high = mean_interval(values, most=2.0)
+    expected = stats.t.interval(0.95, 29, values.mean(), stats.sem(values))
+    assert (low, high) == pytest.approx(expected)
+    assert mean_interval([0.0, 0.0, 0.1])[0] == 0.0
+
+
+def test_equal_values_do_not_make_an_interval_of_no_width() -> None:
+    for value in (0.0, 0.3, 1.0):
+        low, high = mean_interval([value] * 5)
+        assert low <= value <= high
+        assert high - low > 0.2
+    assert mean_interval([0.4]) == pytest.approx([float(end) for end in wilson_interval(0.4, 1)])
+    assert mean_interval([]) == (0.0, 1.0)
