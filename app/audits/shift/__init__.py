@@ -16,11 +16,11 @@ AUDIT = AuditKind(
     params=Params,
     summary=ShiftSummary,
     stages=(
-        StageSpec("accuracy", "Compare accuracies", 1, "app.audits.shift.accuracy:compare"),
+        StageSpec("accuracy", "Compare accuracies", 2, "app.audits.shift.accuracy:compare"),
         StageSpec(
             "groups", "Compare slices and columns", 1, "app.audits.shift.groups:compare", reads=("slices:slices",)
         ),
-        StageSpec("space", "Compare embeddings", 1, "app.audits.shift.space:compare"),
+        StageSpec("space", "Compare embeddings", 2, "app.audits.shift.space:compare"),
     ),
     by_default=False,
     reads_sentences=False,

@@ -14,7 +14,7 @@ from app.audits.shift.families import Group, compared
 from app.audits.shift.schema import EFFORTS, AccuracyPart, Changed, ClassShare, GroupShift, Parts, SetName, Shares
 from app.audits.shift.sets import NO_SECOND, Side, difference, estimate, share, sides
 from app.audits.shift.unlabelled import unlabelled
-from app.numerics.shift.decompose import gap
+from app.numerics.shift.decompose import gap, harder_p
 from app.numerics.shift.estimates import Bounded
 from app.numerics.shift.labels import LabelShift, homogeneity, label_shift
 from app.numerics.shift.moved import differences
@@ -55,6 +55,10 @@ def _part(inputs: Inputs, first: Side, second: Side) -> AccuracyPart:
         found.change = _change(first, second)
         found.parts = _parts(first, second, classes, inputs.seed, resamples)
         found.label_p = _same_shares(first, second, classes, inputs.seed)
+        one, other = first.judged, second.judged
+        found.harder_p = harder_p(
+            first.labels[one], first.right[one], second.labels[other], second.right[other], classes
+        )
     inputs.progress(0.3, "Estimating the classes' shares without labels")
     found.shares, found.no_shares = _shares(inputs, first, second, resamples)
     inputs.progress(0.6, "Estimating accuracy without labels")

@@ -162,6 +162,7 @@ class AccuracyPart(BaseModel):
     classes: list[GroupShift] = []
     parts: Parts | None = None
     label_p: float | None = Field(None, description="That the classes' shares are the same.")
+    harder_p: float | None = Field(None, description="That the model is equally often right within classes.")
     shares: Shares | None = None
     no_shares: str = ""
     unlabelled: Unlabelled | None = None
@@ -211,6 +212,7 @@ class SpacePart(BaseModel):
     of_classes: int = 0
     permutations: int = 0
     by_prediction: bool = Field(False, description="Classes are the model's, since the second set has no labels.")
+    images_p: float | None = Field(None, description="That no tested class's images changed, of all together.")
     verdict: Verdict | None = None
 
 

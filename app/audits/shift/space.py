@@ -43,6 +43,7 @@ def compare(inputs: Inputs) -> Result:
         of_classes=len(classes.classes) + len(classes.untested),
         permutations=PERMUTATIONS,
         by_prediction=by_prediction,
+        images_p=classes.images_p if classes.classes else None,
         verdict=classes.kind,
     )
     scores = [_all(side, values) for side, values in ((first, told.x_scores), (second, told.y_scores))]

@@ -8,8 +8,8 @@ from app.audits.pieces import Estimate
 from app.audits.shift.schema import EFFORTS, LEVEL, AccuracyPart, ShiftSummary, SpacePart, Verdict
 
 VERDICTS: dict[Verdict, str] = {
-    "none": "No shift is seen: neither the classes' shares nor any tested class's images differ by more than chance.",
-    "label": "Label shift: the classes' shares moved, and no tested class's images are seen to have changed.",
+    "none": "No shift is seen: neither the classes' shares nor the images within classes differ by more than chance.",
+    "label": "Label shift: the classes' shares moved, and images are not seen to have changed within classes.",
     "covariate": "Covariate shift: images changed within classes, and the classes' shares are not seen to have moved.",
     "both": "Both: the classes' shares moved, and images changed within classes.",
 }
@@ -32,26 +32,11 @@ def verdict(summary: ShiftSummary) -> list[str]:
 
 
 def _kind(space: SpacePart, accuracy: AccuracyPart) -> Iterator[str]:
-    moved = accuracy.label_p is not None and accuracy.label_p <= LEVEL
     if space.verdict is not None:
-        yield VERDICTS[space.verdict]
-        changed = sum(row.holm <= LEVEL for row in space.classes)
-        of = "what the model takes for a class" if space.by_prediction else "a class's images"
-        how = f"(MMD of {of}, {space.permutations:,} permutations, Holm over the classes)"
-        tested = len(space.classes)
-        if not tested:
-            yield "No class has enough images in both sets for a test of its own."
-        elif changed:
-            yield f"The images of {changed:,} of {tested:,} tested classes changed {how}."
-        else:
-            yield f"Of {tested:,} tested classes none is seen to have other images {how}."
-        if space.of_classes > len(space.classes):
-            yield (
-                f"{space.of_classes - len(space.classes):,} further classes have too few images in one of the sets, or "
-                "were left out by the budget."
-            )
+        yield _statement(space.verdict, space, accuracy)
+        yield from _images(space)
     elif accuracy.label_p is not None:
-        said = "moved" if moved else "are not seen to have moved"
+        said = "moved" if accuracy.label_p <= LEVEL else "are not seen to have moved"
         yield f"The classes' shares {said}; whether images changed within classes cannot be said without embeddings."
     if accuracy.label_p is not None:
         yield f"That the classes are equally frequent in both sets: {p_text(accuracy.label_p)} (χ², permuted)."
@@ -60,6 +45,44 @@ def _kind(space: SpacePart, accuracy: AccuracyPart) -> Iterator[str]:
             "That the model predicts the classes equally often in both sets: "
             f"{p_text(accuracy.shares.p_value)} (χ², permuted). Without labels other shares and other images cannot "
             "be told apart for certain."
+        )
+
+
+def _statement(verdict: Verdict, space: SpacePart, accuracy: AccuracyPart) -> str:
+    """What was seen; images that are not seen to differ are no comfort where the model errs more often on them."""
+    harder = accuracy.harder_p is not None and accuracy.harder_p <= LEVEL and accuracy.parts is not None
+    if verdict in {"none", "label"} and harder and accuracy.parts is not None:
+        often = "less" if accuracy.parts.within.value < 0 else "more"
+        shares = "the classes' shares moved" if verdict == "label" else "the classes' shares are not seen to have moved"
+        return (
+            f"Within classes the model is {often} often right, though the embeddings do not show why: what changed is "
+            f"not in what the encoder sees, or the labels mean something else. Beside that, {shares}."
+        )
+    if verdict == "none" and (seen := [test.name for test in space.tests if test.holm <= LEVEL]):
+        return (
+            f"The sets differ as a whole ({' and '.join(seen)}, below), but neither the classes' shares nor the images "
+            "within classes are seen to: more images would tell."
+        )
+    return VERDICTS[verdict]
+
+
+def _images(space: SpacePart) -> Iterator[str]:
+    changed = sum(row.holm <= LEVEL for row in space.classes)
+    of = "what the model takes for a class" if space.by_prediction else "a class's images"
+    how = f"(MMD of {of}, {space.permutations:,} permutations, Holm over the classes)"
+    tested = len(space.classes)
+    if space.images_p is not None:
+        yield f"That images within classes are the same, of {tested:,} classes together: {p_text(space.images_p)}."
+    if not tested:
+        yield "No class has enough images in both sets for a test of its own."
+    elif changed:
+        yield f"The images of {changed:,} of {tested:,} tested classes changed, each taken alone {how}."
+    else:
+        yield f"Of {tested:,} tested classes none is seen to have other images, each taken alone {how}."
+    if space.of_classes > tested:
+        yield (
+            f"{space.of_classes - tested:,} further classes have too few images in one of the sets, or were left out "
+            "by the budget."
         )
 
 

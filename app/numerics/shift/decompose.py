@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from app.numerics.intervals import newcombe_difference_interval, wilson_interval
 from app.numerics.shift.estimates import Bounded, Floats, Ints, percentile_interval
 from app.numerics.shift.labels import homogeneity
-from app.numerics.shift.mmd import mmd_test
+from app.numerics.shift.mmd import mmd_test, pooled_p
 from app.numerics.shift.multiplicity import holm
 from app.numerics.streams import stream
 
@@ -49,9 +49,11 @@ class Evidence(NamedTuple):
     """Which kind of shift the sets show at a level."""
 
     kind: Kind
-    """`label`: classes' shares moved and no class's images are seen to have changed; `covariate`: the images of at
-    least one class changed, with the shares not seen to have moved; `both`; `none`: neither is seen."""
+    """`label`: classes' shares moved and images within classes are not seen to have changed; `covariate`: these
+    changed, with the shares not seen to have moved; `both`; `none`: neither is seen."""
     label_p: float
+    images_p: float
+    """That no class's images changed, of all classes together."""
     classes: list[WithinClass]
     untested: list[int]
     """Classes with too few rows in one of the sets."""
@@ -119,7 +121,10 @@ def evidence(
     most: int = 500,
     level: float = 0.05,
 ) -> Evidence:
-    """Say whether classes' shares moved, and test class by class whether its images changed, with Holm over classes.
+    """Say whether classes' shares moved, and whether images changed within classes: in all together, and in each.
+
+    All classes together see a change that is too small for any one of them; single classes (with Holm over them) a
+    change of one among many. The two share the level.
 
     Args:
         embeddings, labels: float [n, d], int [n] of the source.
@@ -155,11 +160,35 @@ def evidence(
         for (c, result), p in zip(found, adjusted, strict=True)
     ]
     untested = np.setdiff1d(np.flatnonzero(first + second), tested).tolist()
-    return Evidence(_kind(label_p <= level, rows, level), label_p, rows, untested)
+    images_p = pooled_p([result for _, result in found])
+    within = 2 * min([images_p, *(row.holm for row in rows)]) <= level
+    return Evidence(_kind(label_p <= level, within), label_p, images_p, rows, untested)
 
 
-def _kind(label: bool, rows: Sequence[WithinClass], level: float) -> Kind:
-    within = any(row.holm <= level for row in rows)
+def harder_p(
+    labels: ArrayLike, correct: ArrayLike, target_labels: ArrayLike, target_correct: ArrayLike, classes: int
+) -> float | None:
+    """Test that within classes the source and the target are equally often right; arguments as of `gap`.
+
+    Returns:
+        The two-sided p-value; none where no class has both sets and both outcomes.
+
+    Raises:
+        ValueError: as `gap`.
+
+    Source: Cochran 1954; Mantel and Haenszel, "Statistical aspects of the analysis of data from retrospective studies
+    of disease", JNCI 1959, without correction for continuity.
+    """
+    one, other = _counts(labels, correct, classes), _counts(target_labels, target_correct, classes)
+    n, m = one.sum(axis=1).astype(float), other.sum(axis=1).astype(float)
+    right, total = (one[:, 1] + other[:, 1]).astype(float), np.maximum(n + m, 2)
+    variance = float((n * m * right * (n + m - right) / (total**2 * (total - 1))).sum())
+    if not variance:
+        return None
+    return math.erfc(abs(float((one[:, 1] - n * right / total).sum())) / math.sqrt(2 * variance))
+
+
+def _kind(label: bool, within: bool) -> Kind:
     if label and within:
         return "both"
     if label or within:

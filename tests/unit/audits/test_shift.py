@@ -110,6 +110,16 @@ def test_a_planted_shift_is_called_what_it_is(second: Scenes, kind: str) -> None
     assert ("none is seen to have other images" in said) == (kind in {"none", "label"})
 
 
+def test_images_that_look_the_same_are_no_comfort_where_the_model_errs_more() -> None:
+    summary = planted(SAME).model_copy(deep=True)
+    assert (summary.accuracy.harder_p or 0) > 0.05
+    summary.accuracy.harder_p = 0.001
+    assert verdict(summary)[0].startswith("Within classes the model is")
+    summary.accuracy.harder_p = 0.5
+    summary.space.tests[0].holm = 0.002
+    assert verdict(summary)[0].startswith("The sets differ as a whole (MMD²")
+
+
 def test_without_a_shift_nothing_moves() -> None:
     summary = planted(SAME)
     groups_ = [*summary.accuracy.classes, *summary.groups.values]

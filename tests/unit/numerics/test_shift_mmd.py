@@ -63,7 +63,8 @@ def test_finds_a_change_of_spread_alone():
 def test_a_seed_gives_the_same_answer_and_another_nearly_so():
     x, y = two(5, 60, 60, move=0.15)
     one, again, other = (mmd_test(x, y, seed=seed) for seed in (1, 1, 2))
-    assert one == again
+    assert one[:-1] == again[:-1]
+    assert (one.null == again.null).all()
     assert other.statistic == one.statistic
     assert other.p_value == pytest.approx(one.p_value, abs=0.06)
 
