@@ -35,7 +35,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m uv pip install --compile-bytecode --python $(BIN)/python -e '.[scenes]' --group dev || $(BIN)/python -m pip install -e '.[scenes]' --group dev
 	@touch $(VENV)/.installed $@
 
-check: lint types unit  ## Lint, types and tests, without installing anything
+check: lint types unit  ## Lint, types and tests but long ones, without installing anything
 
 lint:  ## ruff, import-linter, djlint
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/djlint templates app --check --quiet
@@ -43,7 +43,7 @@ lint:  ## ruff, import-linter, djlint
 types:  ## mypy in strict mode
 	$(BIN)/mypy
 
-unit:  ## pytest
+unit:  ## pytest, without long tests
 	$(BIN)/pytest
 
 format:  ## Format the code

@@ -1,7 +1,13 @@
-"""What tests of the web share: an installation of their own for each, and people signed in to it."""
+"""Which tests run and how; and what tests of the web share: an installation for each, and people signed in to it.
+
+A plain `pytest` leaves out what is marked `long`: real worker processes that are killed and restarted, PostgreSQL, full
+disks, and the dearest chains, of which each audit kind keeps one in the plain run. `make test` and `pytest -m ''` run
+every test; a module that is named (`pytest tests/workers/test_chain.py`) is run whole, in one process.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -22,11 +28,41 @@ from tests.factories import People, Signed, people_of
 
 _CACHED = (get_settings, get_artifacts, get_blobs, get_engine, queue.client, uploads._uploads)
 _SLOW = Path(__file__).parent / "workers"
+_PLAIN = "not long"
+_LONG = {"acceptance", "postgres"}
+"""Markers whose tests are all long."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes, of one thread each; none beside pytest's own where modules were named."""
+    if _named(config):
+        return 0
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return 2
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A module that is named is run whole."""
+    if _named(config) and config.option.markexpr == _PLAIN:
+        config.option.markexpr = ""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real jobs come first, so that no long test is left to a single process at the end."""
+    """Real jobs come first, so that no slow test is left to a single process at the end."""
     items.sort(key=lambda item: not item.path.is_relative_to(_SLOW))
+    for item in items:
+        if any(item.get_closest_marker(name) for name in _LONG):
+            item.add_marker(pytest.mark.long)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what a plain run left out."""
+    if config.option.markexpr == _PLAIN:
+        terminalreporter.write_line("Long tests were left out; `pytest -m ''` and `make test` run every test.")
+
+
+def _named(config: pytest.Config) -> bool:
+    return any(".py" in argument for argument in config.args)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from workers import execute
 from workers.execute import stage
 from workers.testing import Twin
 
+pytestmark = pytest.mark.long
+
 SENTENCE = (
     "No space is left where Faultline stores its files; nothing was half written. Free some space, then try again."
 )
