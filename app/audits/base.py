@@ -143,7 +143,7 @@ class RunReader(Protocol):
         """Count rows of the score table."""
 
     def memberships(self, rows: Sequence[int]) -> Mapping[int, Sequence[str]]:
-        """Return the keys of the slices that hold each of these data set rows; rows in none are left out."""
+        """Return the keys of the slices that hold each of these data set rows; only of confirm rows in some slice."""
 
     def thumbs(self, positions: Sequence[int], *, named: bool = False) -> list[Thumb | None]:
         """Return a picture for each position in the split, marked wrong or right; none where there is no picture.
@@ -326,3 +326,8 @@ class AuditKind:
     def stress_test(self) -> bool:
         """Whether it belongs on the robustness page."""
         return self.headlines is not _no_headlines
+
+    @property
+    def about_training(self) -> bool:
+        """Whether it belongs on the page of training data."""
+        return self.training_lists is not _no_lists

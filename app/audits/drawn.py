@@ -23,6 +23,10 @@ MOST_ROWS = 2000
 
 LEAST = 5
 """Drawn images below which a class or slice is not shown."""
+NO_SLICES = (
+    "No confirmed slice of this run holds five of these images that the search for slices did not see; a larger budget "
+    "draws more."
+)
 FALSE_MARKS = 0.05
 """Expected share of false marks among a column's marked groups."""
 
@@ -116,7 +120,10 @@ def _confirmed(reader: RunReader, kind: str, stage: str) -> list[tuple[int, NDAr
 
 
 def by_slice(reader: RunReader, kind: str, stage: str) -> dict[str, list[int]]:
-    """Places among the drawn images, by slice; of many images some that are evenly spread."""
+    """Places among the drawn confirm images, by slice; of many images some that are evenly spread.
+
+    Slices were searched on the other rows, for mistakes: those would make any figure of a slice look worse.
+    """
     rows = _rows(reader, kind, stage)
     places = {row: place for place, row in enumerate(rows)}
     some = rows[:: -(-len(rows) // MOST_ROWS) or 1]
@@ -129,9 +136,9 @@ def by_slice(reader: RunReader, kind: str, stage: str) -> dict[str, list[int]]:
 
 
 def of_slice(reader: RunReader, kind: str, stage: str, key: str) -> NDArray[np.int64]:
-    """Places of one slice's rows among the drawn images, all of them."""
+    """Places of one slice's confirm rows among the drawn images, all of them."""
     rows = _rows(reader, kind, stage)
-    condition = "list_contains(slices, ?) AND row IN (SELECT unnest(?))"
+    condition = "list_contains(slices, ?) AND role = 'confirm' AND row IN (SELECT unnest(?))"
     found = {score["row"] for score in reader.scores(condition, [key, rows], limit=len(rows))}
     return np.array([place for place, row in enumerate(rows) if row in found], np.int64)
 

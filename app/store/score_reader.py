@@ -133,9 +133,9 @@ class ScoreReader:
         """Return the sorted data set rows that carry a slice's key."""
         return np.asarray(self.columns(["row"], "list_contains(slices, ?)", [key])["row"], np.int64)
 
-    def memberships(self, rows: Sequence[int]) -> dict[int, list[str]]:
-        """Return the slice keys of those rows that are in any slice."""
-        condition = "row IN (SELECT unnest(?)) AND len(slices) > 0"
+    def memberships(self, rows: Sequence[int], *, confirm: bool = False) -> dict[int, list[str]]:
+        """Return the slice keys of those rows that are in any slice; with `confirm` of confirm rows alone."""
+        condition = "row IN (SELECT unnest(?)) AND len(slices) > 0" + (" AND role = 'confirm'" if confirm else "")
         return dict(self._select("row, slices", condition, [list(rows)]).fetchall())
 
     def beside(

@@ -93,10 +93,10 @@ class LiveReader:
         return self.score_reader.count(sql_where, params)
 
     def memberships(self, rows: Sequence[int]) -> dict[int, list[str]]:
-        """Return the keys of the slices that hold each of these data set rows; no row is looked up twice."""
+        """Return the keys of the slices that hold each of these confirm rows; no row is looked up twice."""
         unknown = set(rows) - self._looked_up
         if unknown:
-            self._members |= self.score_reader.memberships(sorted(unknown))
+            self._members |= self.score_reader.memberships(sorted(unknown), confirm=True)
             self._looked_up |= unknown
         return {row: self._members[row] for row in rows if row in self._members}
 

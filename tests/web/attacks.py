@@ -19,6 +19,8 @@ from tests.results_rows import CLASSES
 from tests.web.conftest import Results
 from tests.web.measured import publish
 
+FRAIL = 2
+"""A class that withstands less than the others."""
 PARAMS = Params.model_validate({"radii": ["2/255", "8/255"], "budget": "standard"})
 
 
@@ -32,7 +34,7 @@ def add_to(run_id: int, label: np.ndarray, wrong: np.ndarray, reason: str = "") 
     n = len(label)
     chosen = np.sort(sampled((TRAIN_ROWS, TRAIN_ROWS + n), 0, "standard")) - TRAIN_ROWS
     generator = np.random.default_rng(0)
-    left = generator.random(len(chosen))
+    left = generator.random(len(chosen)) * np.where(label[chosen] == FRAIL, 0.7, 1)
     outcome = np.stack([~wrong[chosen], left > 0.2, left > 0.7], axis=1).astype(np.int8).cumprod(1).astype(np.int8)
     attack = np.full(len(chosen), SQUARE) if reason else generator.integers(0, 4, len(chosen))
     by = np.where(outcome[:, 1:] == 1, UNBROKEN, attack[:, None])

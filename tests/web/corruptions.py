@@ -9,9 +9,9 @@ import pyarrow as pa
 from PIL import Image
 
 from app.audits.base import Inputs, Split
-from app.audits.corruptions.sample import sampled
 from app.audits.corruptions.schema import Params
 from app.audits.corruptions.summarise import summarise
+from app.audits.drawn import drawn
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
 from tests.web.conftest import Results
@@ -20,7 +20,7 @@ from tests.web.measured import publish
 PARAMS = Params.model_validate(
     {"kinds": ["fog", "frost", "saturate"], "severities": ["1", "3", "5"], "budget": "quick"}
 )
-CELLS = 9
+CELLS, DRAWN = 9, 400
 
 
 def add_corruptions(results: Results) -> dict[str, np.ndarray]:
@@ -31,7 +31,7 @@ def add_corruptions(results: Results) -> dict[str, np.ndarray]:
 def add_to(run_id: int, labels: np.ndarray, wrong: np.ndarray) -> dict[str, np.ndarray]:
     """Give a run a result of the kind; return its arrays."""
     n = len(labels)
-    chosen = np.sort(sampled((TRAIN_ROWS, TRAIN_ROWS + n), 0, "quick")) - TRAIN_ROWS
+    chosen = np.sort(drawn((TRAIN_ROWS, TRAIN_ROWS + n), 0, DRAWN)) - TRAIN_ROWS
     generator = np.random.default_rng(0)
     shape = (len(chosen), CELLS + 1)
     outcome = (generator.random(shape) < np.linspace(0.95, 0.3, CELLS + 1)).astype(np.int8)

@@ -96,6 +96,8 @@ def test_members_are_the_rows_that_carry_the_key(reader: ScoreReader) -> None:
     assert reader.members("b").tolist() == [1_000 + i for i in range(N) if i % 11 == 0 and i % 7]
     assert reader.members("'; --").tolist() == []
     assert reader.memberships([1_000, 1_001, 1_011]) == {1_000: ["a"], 1_011: ["b", "a"]}
+    held = {row for row in range(1_000, 1_012) if reader.by_rows([row])[row]["role"] == "confirm"}
+    assert set(reader.memberships([*range(1_000, 1_012)], confirm=True)) <= held
 
 
 def test_columns_with_a_limit_take_errors_first_and_the_same_ones_each_time(reader: ScoreReader) -> None:

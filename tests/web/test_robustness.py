@@ -235,9 +235,9 @@ def test_the_slices_of_a_row_are_looked_up_once(tested: Any, monkeypatch: pytest
     asked: list[int] = []
     real = ScoreReader.memberships
 
-    def noted(reader: ScoreReader, rows: list[int]) -> dict[int, list[str]]:
+    def noted(reader: ScoreReader, rows: list[int], *, confirm: bool = False) -> dict[int, list[str]]:
         asked.extend(rows)
-        return real(reader, rows)
+        return real(reader, rows, confirm=confirm)
 
     monkeypatch.setattr(ScoreReader, "memberships", noted)
     assert twin(results)["slices"]["rows"]
@@ -247,5 +247,5 @@ def test_the_slices_of_a_row_are_looked_up_once(tested: Any, monkeypatch: pytest
 def test_a_second_data_set_is_asked_for_in_sight(results: Results) -> None:
     html = results.signed("analyst").get("/audits/new?kinds=attacks&kinds=shift").text
     form = html[html.index("Shift to a second data set") :]
-    assert re.search(r'<details class="details" open>.{0,400}name="shift.second"', form, re.DOTALL)
+    assert form.index('name="shift.second"') < form.index("<details")
     assert "needs a second data set" not in html

@@ -11,6 +11,7 @@ from app.audits.attacks.schema import FAB, NAMES, SQUARE, AttacksSummary, Level,
 from app.audits.attacks.standing import Standing, standing
 from app.audits.attacks.words import NORMS, sentences
 from app.audits.base import Panel, RunReader, Subject
+from app.audits.drawn import NO_SLICES
 from app.audits.pieces import Estimate
 from app.audits.triples import Triple
 
@@ -75,7 +76,7 @@ def _run_panel(subject: Subject, summary: AttacksSummary, reader: RunReader) -> 
         signs=sorted(summary.signs, key=lambda sign: sign.ok),
         doubts=sum(not sign.ok for sign in summary.signs),
         slices=found,
-        no_slices="" if found or not live else "No confirmed slice of this run holds five attacked images.",
+        no_slices="" if found or not live else NO_SLICES,
         classes=classes(summary, reader),
         of_classes=summary.of_classes,
         triples=[] if summary.unavailable else triples(summary, reader, MOST if live else MOST_IN_REPORT),

@@ -12,6 +12,7 @@ from app.audits.certificates.page_groups import BracketLine, class_panel, classe
 from app.audits.certificates.page_image import image_panel, triples
 from app.audits.certificates.schema import CertificatesSummary, Radius, Step
 from app.audits.certificates.words import doubt, sentences
+from app.audits.drawn import NO_SLICES
 from app.audits.pieces import Estimate
 from app.audits.triples import Triple
 
@@ -76,7 +77,7 @@ def _run_panel(subject: Subject, summary: CertificatesSummary, reader: RunReader
         curve=summary.curve,
         median=summary.median,
         slices=found,
-        no_slices="" if found or not live else "No confirmed slice of this run holds five drawn images.",
+        no_slices="" if found or not live else NO_SLICES,
         classes=classes(summary, reader),
         of_classes=summary.of_classes,
         triples=[] if summary.unavailable else triples(summary, reader, MOST if live else MOST_IN_REPORT),

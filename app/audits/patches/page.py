@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
+from app.audits.drawn import NO_SLICES
 from app.audits.patches.page_cell import cell_panel
 from app.audits.patches.page_groups import GroupLine, class_panel, classes, slice_panel, slices
 from app.audits.patches.page_image import image_panel
@@ -89,7 +90,7 @@ def _run_panel(subject: Subject, summary: PatchesSummary, reader: RunReader) -> 
         chart=chart(summary) if measured else None,
         views=size_views(summary, reader, live=live) if measured else [],
         slices=found,
-        no_slices="" if found or not live else "No confirmed slice of this run holds five tested images.",
+        no_slices="" if found or not live else NO_SLICES,
         classes=classes(summary, reader),
         of_classes=summary.of_classes,
     )

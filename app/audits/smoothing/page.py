@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
+from app.audits.drawn import NO_SLICES
 from app.audits.pieces import Estimate, Thumb
 from app.audits.smoothing.figures import KIND, middle, shown_variant
 from app.audits.smoothing.page_cells import Asked, asked_cells, cell_panel, extremes
@@ -91,7 +92,7 @@ def _run_panel(subject: Subject, summary: SmoothingSummary, reader: RunReader) -
         classes=classes(summary, reader),
         of_classes=summary.of_classes,
         slices=found,
-        no_slices="" if found or not live else "No confirmed slice of this run holds five of these images.",
+        no_slices="" if found or not live else NO_SLICES,
         no_copy=summary.no_copy,
         least=least,
         most=most,
