@@ -81,11 +81,14 @@ def extremes(summary: SmoothingSummary, reader: RunReader, count: int) -> tuple[
 
 
 def _by_radius(found: Found, among: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Places of some images: those that are wrong or abstain first, then by radius and share of hits."""
-    places = np.flatnonzero(among)
+    """Places of some images: those that are wrong or abstain first, then by radius and share of hits, else by chance.
+
+    Rows are often sorted by class: by row, equals would all be of the first one.
+    """
+    places = np.random.default_rng(0).permutation(np.flatnonzero(among))
     radius = np.where(found.right, np.nan_to_num(found.radius, nan=-1.0), -2.0)
     hits = np.where(found.right, found.hits / np.maximum(found.used, 1), 0.0)
-    order: NDArray[np.int64] = places[np.lexsort((places, hits[places], radius[places]))]
+    order: NDArray[np.int64] = places[np.lexsort((hits[places], radius[places]))]
     return order
 
 
