@@ -8,6 +8,7 @@ from app.audits.attacks.words import NORMS
 from app.audits.base import RunReader
 from app.audits.drawn import group_column
 from app.audits.pieces import GroupColumn, Headline
+from app.audits.stress_pages import measured, not_drawn, summary_of, unmeasured
 
 TITLE = "Adversarial attacks"
 SCORE = "attacks_withstood"
@@ -15,12 +16,9 @@ SCORE = "attacks_withstood"
 
 def headlines(reader: RunReader) -> list[Headline]:
     """The share that withstands all attacks at the largest ε."""
-    raw = reader.summary("attacks")
-    if not raw:
-        return []
-    summary = AttacksSummary.model_validate(raw)
-    if summary.unavailable:
-        return [Headline(title=TITLE, text=summary.unavailable)]
+    summary = summary_of(reader, "attacks", AttacksSummary)
+    if summary is None or summary.unavailable:
+        return unmeasured(TITLE, summary)
     level = summary.levels[-1]
     return [
         Headline(
@@ -35,17 +33,14 @@ def headlines(reader: RunReader) -> list[Headline]:
 
 def group_columns(reader: RunReader) -> list[GroupColumn]:
     """Classes and slices under attack at the largest ε."""
-    raw = reader.summary("attacks")
-    if not raw or raw.get("unavailable"):
+    summary = measured(reader, "attacks", AttacksSummary)
+    if summary is None:
         return []
-    summary = AttacksSummary.model_validate(raw)
     title = f"Right under attack, {NORMS[summary.norm]} ε = {summary.levels[-1].text}"
     values = reader.array("attacks", "summarise", "outcome")[:, -1]
     return [group_column(reader, "attacks", "summarise", values, key="robust", title=title, score=SCORE)]
 
 
 def _left_out(summary: AttacksSummary) -> str:
-    drawn = summary.of_rows - summary.rows
-    images = [f"{drawn:,} of {summary.of_rows:,} images"] if drawn else []
     every = "attacks with gradients" if summary.no_gradients else EFFORTS[summary.budget].leaves_out
-    return "; ".join([*images, every])
+    return "; ".join([*not_drawn(summary), every])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from pydantic import BaseModel, Field
 
 from app.audits.attacks.budgets import EFFORTS
-from app.audits.attacks.page_groups import GroupLine, class_panel, classes, slice_panel, slices
+from app.audits.attacks.page_groups import GroupLine, classes, part_panel, slices
 from app.audits.attacks.page_image import image_panel, triples
 from app.audits.attacks.schema import FAB, NAMES, SQUARE, AttacksSummary, Level, Sign
 from app.audits.attacks.standing import Standing, standing
@@ -13,12 +15,18 @@ from app.audits.attacks.words import NORMS, sentences
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.drawn import NO_SLICES
 from app.audits.pieces import Estimate
+from app.audits.stress_pages import panels_for, summary_of
 from app.audits.triples import Triple
 
 KIND = "attacks"
 ORDER = 62
 MOST, MOST_IN_REPORT = 12, 4
 """Images that broke worst, as many as are shown."""
+_PARTS: Mapping[str, Callable[[Subject, AttacksSummary, RunReader], Panel | None]] = {
+    "image": image_panel,
+    "class": part_panel,
+    "slice": part_panel,
+}
 
 
 class LevelRow(BaseModel):
@@ -50,16 +58,7 @@ class RunAttacks(BaseModel):
 
 def panels(subject: Subject, reader: RunReader) -> list[Panel]:
     """Return the panels of this kind for `subject`; none when the run has no result of it."""
-    raw = reader.summary(KIND)
-    if not raw:
-        return []
-    summary = AttacksSummary.model_validate(raw)
-    if subject.type in {"robustness", "report"}:
-        return [] if subject.type == "report" and summary.unavailable else [_run_panel(subject, summary, reader)]
-    if summary.unavailable:
-        return []
-    found = {"image": image_panel, "class": class_panel, "slice": slice_panel}.get(subject.type)
-    return [panel] if found and (panel := found(subject, summary, reader)) else []
+    return panels_for(subject, summary_of(reader, KIND, AttacksSummary), reader, _run_panel, _PARTS)
 
 
 def _run_panel(subject: Subject, summary: AttacksSummary, reader: RunReader) -> Panel:

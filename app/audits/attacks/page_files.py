@@ -6,14 +6,14 @@ from app.audits.attacks.schema import NAMES, SIGNS, AttacksSummary
 from app.audits.attacks.words import NORMS
 from app.audits.base import RunFile, RunReader
 from app.audits.drawn import drawn_file
+from app.audits.stress_pages import measured
 
 
 def files(reader: RunReader) -> list[RunFile]:
     """Return what became of each attacked image."""
-    raw = reader.summary("attacks")
-    if not raw or raw.get("unavailable"):
+    summary = measured(reader, "attacks", AttacksSummary)
+    if summary is None:
         return []
-    summary = AttacksSummary.model_validate(raw)
     levels = f"column 0: unchanged; then {NORMS[summary.norm]} ε = {', '.join(level.text for level in summary.levels)}"
     names = ", ".join(f"{place} {name}" for place, name in enumerate(NAMES))
     arrays = {

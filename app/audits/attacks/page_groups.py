@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from app.audits.attacks.figures import group_row
 from app.audits.attacks.schema import AttacksSummary, GroupRow
 from app.audits.attacks.words import NORMS
 from app.audits.base import Panel, RunReader, Subject
-from app.audits.drawn import by_slice, of_slice, share
+from app.audits.drawn import share
 from app.audits.pieces import Estimate
+from app.audits.stress_pages import SLICES, class_page, members, slice_page, slices_with_members
 
 STAGE = "summarise"
-SLICES = 12
-LEAST = 5
 
 
 class GroupLine(BaseModel):
@@ -44,43 +41,22 @@ class PartAttacks(BaseModel):
 
 def classes(summary: AttacksSummary, reader: RunReader) -> list[GroupLine]:
     """The classes that withstand least."""
-    return [
-        _line(row, reader.link(Subject("class", reader.run_id, class_index=row.class_index))) for row in summary.classes
-    ]
+    return [_line(row, class_page(reader, row.class_index)) for row in summary.classes]
 
 
 def slices(reader: RunReader) -> list[GroupLine]:
     """The confirmed slices that withstand least, of those with enough attacked images."""
-    found = reader.findings("slices", subject="slice", evidence="confirmed")
-    if not found:
-        return []
-    outcome, known, lines = reader.array("attacks", STAGE, "outcome"), by_slice(reader, "attacks", STAGE), []
-    for finding in found:
-        members = known.get(finding.key, [])
-        if len(members) >= LEAST:
-            page = reader.link(Subject("slice", reader.run_id, finding_id=finding.id))
-            lines.append(_line(group_row(finding.title, outcome[members]), page))
+    found, outcome = slices_with_members(reader, "attacks", STAGE), reader.array("attacks", STAGE, "outcome")
+    lines = [_line(group_row(one.title, outcome[places]), slice_page(reader, one.id)) for one, places in found]
     return sorted(lines, key=lambda line: line.robust.value)[:SLICES]
 
 
-def class_panel(subject: Subject, summary: AttacksSummary, reader: RunReader) -> Panel | None:
-    """A class under attack."""
-    labels = reader.array("attacks", STAGE, "labels")
-    return _part(summary, np.flatnonzero(labels == subject.class_index), reader)
-
-
-def slice_panel(subject: Subject, summary: AttacksSummary, reader: RunReader) -> Panel | None:
-    """A slice under attack."""
-    found = reader.findings("slices", id=subject.finding_id)
-    if not found:
+def part_panel(subject: Subject, summary: AttacksSummary, reader: RunReader) -> Panel | None:
+    """A class or slice under attack."""
+    places = members(subject, reader, "attacks", STAGE)
+    if places is None:
         return None
-    return _part(summary, of_slice(reader, "attacks", STAGE, found[0].key), reader)
-
-
-def _part(summary: AttacksSummary, members: NDArray[np.int64], reader: RunReader) -> Panel | None:
-    if len(members) < LEAST:
-        return None
-    outcome = reader.array("attacks", STAGE, "outcome")[members]
+    outcome = reader.array("attacks", STAGE, "outcome")[places]
     context = PartAttacks(
         norm=NORMS[summary.norm],
         clean=share(outcome[:, 0]),

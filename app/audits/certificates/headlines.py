@@ -13,6 +13,7 @@ from app.audits.certificates.schema import (
 from app.audits.certificates.words import doubt, verdict
 from app.audits.drawn import group_column
 from app.audits.pieces import GroupColumn, Headline
+from app.audits.stress_pages import measured, not_drawn, summary_of, unmeasured
 
 TITLE = "Proofs"
 STAGE = "summarise"
@@ -20,12 +21,9 @@ STAGE = "summarise"
 
 def headlines(reader: RunReader) -> list[Headline]:
     """The share that is proven at the largest ε, and what no attack broke."""
-    raw = reader.summary("certificates")
-    if not raw:
-        return []
-    summary = CertificatesSummary.model_validate(raw)
-    if summary.unavailable:
-        return [Headline(title=TITLE, text=summary.unavailable)]
+    summary = summary_of(reader, "certificates", CertificatesSummary)
+    if summary is None or summary.unavailable:
+        return unmeasured(TITLE, summary)
     last, others = summary.levels[-1], "; ".join(verdict(level) for level in summary.levels[:-1])
     text = f"proven to stay right at every change of up to L∞ ε = {last.text}; robust accuracy lies {verdict(last)}"
     return [
@@ -33,7 +31,7 @@ def headlines(reader: RunReader) -> list[Headline]:
             title=TITLE,
             text=f"{text}; {others}" if others else text,
             estimate=last.bracket.proven,
-            leaves_out=_left_out(summary),
+            leaves_out="; ".join([*not_drawn(summary), summary.leaves_out]),
             doubt=doubt(summary),
         )
     ]
@@ -41,10 +39,9 @@ def headlines(reader: RunReader) -> list[Headline]:
 
 def group_columns(reader: RunReader) -> list[GroupColumn]:
     """Both ends of the bracket of classes and slices, at the largest ε at which anything was proven."""
-    raw = reader.summary("certificates")
-    if not raw or raw.get("unavailable"):
+    summary = measured(reader, "certificates", CertificatesSummary)
+    if summary is None:
         return []
-    summary = CertificatesSummary.model_validate(raw)
     state = reader.array("certificates", STAGE, "state")[:, summary.shown]
     text = f"L∞ ε = {summary.levels[summary.shown].text}"
     return [
@@ -56,9 +53,3 @@ def group_columns(reader: RunReader) -> list[GroupColumn]:
             score=UNBROKEN_SCORE,
         ),
     ]  # fmt: skip
-
-
-def _left_out(summary: CertificatesSummary) -> str:
-    drawn = summary.of_rows - summary.rows
-    images = [f"{drawn:,} of {summary.of_rows:,} images"] if drawn else []
-    return "; ".join([*images, summary.leaves_out])

@@ -8,12 +8,13 @@ from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.certificates.page_cell import cell_panel
-from app.audits.certificates.page_groups import BracketLine, class_panel, classes, levels, slice_panel, slices
+from app.audits.certificates.page_groups import BracketLine, classes, levels, part_panel, slices
 from app.audits.certificates.page_image import image_panel, triples
 from app.audits.certificates.schema import CertificatesSummary, Radius, Step
 from app.audits.certificates.words import doubt, sentences
 from app.audits.drawn import NO_SLICES
 from app.audits.pieces import Estimate
+from app.audits.stress_pages import panels_for, summary_of
 from app.audits.triples import Triple
 
 KIND = "certificates"
@@ -22,8 +23,8 @@ MOST, MOST_IN_REPORT = 12, 4
 """Counterexamples, as many as are shown."""
 _PARTS: Mapping[str, Callable[[Subject, CertificatesSummary, RunReader], Panel | None]] = {
     "cell": cell_panel,
-    "class": class_panel,
-    "slice": slice_panel,
+    "class": part_panel,
+    "slice": part_panel,
     "image": image_panel,
 }
 
@@ -50,16 +51,7 @@ class RunCertificates(BaseModel):
 
 def panels(subject: Subject, reader: RunReader) -> list[Panel]:
     """Return the panels of this kind for `subject`; none when the run has no result of it."""
-    raw = reader.summary(KIND)
-    if not raw:
-        return []
-    summary = CertificatesSummary.model_validate(raw)
-    if subject.type in {"robustness", "report"}:
-        return [] if subject.type == "report" and summary.unavailable else [_run_panel(subject, summary, reader)]
-    if summary.unavailable:
-        return []
-    found = _PARTS.get(subject.type)
-    return [panel] if found and (panel := found(subject, summary, reader)) else []
+    return panels_for(subject, summary_of(reader, KIND, CertificatesSummary), reader, _run_panel, _PARTS)
 
 
 def _run_panel(subject: Subject, summary: CertificatesSummary, reader: RunReader) -> Panel:

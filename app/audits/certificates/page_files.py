@@ -5,14 +5,14 @@ from __future__ import annotations
 from app.audits.base import RunFile, RunReader
 from app.audits.certificates.schema import BOUNDS, RADIUS, STEPS, CertificatesSummary
 from app.audits.drawn import drawn_file
+from app.audits.stress_pages import measured
 
 
 def files(reader: RunReader) -> list[RunFile]:
     """Return what is known of each drawn image at each ε."""
-    raw = reader.summary("certificates")
-    if not raw or raw.get("unavailable"):
+    summary = measured(reader, "certificates", CertificatesSummary)
+    if summary is None:
         return []
-    summary = CertificatesSummary.model_validate(raw)
     levels = f"L∞ ε = {', '.join(level.text for level in summary.levels)}"
     steps = ", ".join(f"{place} {name}" for place, name in enumerate(STEPS[:RADIUS]))
     arrays = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
@@ -12,12 +10,11 @@ from app.audits.base import Panel, RunReader, Subject
 from app.audits.certificates.figures import bracket, group_row, least_first
 from app.audits.certificates.schema import Bracket, CertificatesSummary, GroupRow
 from app.audits.certificates.words import BRACKET, doubt
-from app.audits.drawn import by_slice, of_slice, share
+from app.audits.drawn import share
 from app.audits.pieces import Estimate
+from app.audits.stress_pages import SLICES, class_page, members, slice_page, slices_with_members
 
 STAGE = "summarise"
-SLICES = 12
-LEAST = 5
 STATES = ("proven", "undecided", "broken")
 """Parts of a bracket, in the order in which they are drawn."""
 
@@ -73,7 +70,7 @@ def levels(summary: CertificatesSummary, reader: RunReader) -> list[BracketLine]
 def classes(summary: CertificatesSummary, reader: RunReader) -> list[BracketLine]:
     """The classes of which least is proven."""
     return [
-        _line(row, f"-c{index}", summary.shown, reader, Subject("class", reader.run_id, class_index=index))
+        _line(row, f"-c{index}", summary.shown, reader, class_page(reader, index))
         for row in summary.classes
         if (index := row.class_index) is not None
     ]
@@ -81,48 +78,26 @@ def classes(summary: CertificatesSummary, reader: RunReader) -> list[BracketLine
 
 def slices(summary: CertificatesSummary, reader: RunReader) -> list[BracketLine]:
     """The confirmed slices of which least is proven, of those with enough drawn images."""
-    found = reader.findings("slices", subject="slice", evidence="confirmed")
-    if not found:
-        return []
     right, state = _arrays(reader)
-    known, rows = by_slice(reader, "certificates", STAGE), []
-    for finding in found:
-        members = known.get(finding.key, [])
-        if len(members) >= LEAST:
-            rows.append((group_row(finding.title, right[members], state[members, summary.shown]), finding.id))
-    rows.sort(key=lambda entry: least_first(entry[0]))
-    return [
-        _line(row, f"-s{id_}", summary.shown, reader, Subject("slice", reader.run_id, finding_id=id_))
-        for row, id_ in rows[:SLICES]
+    rows = [
+        (group_row(found.title, right[places], state[places, summary.shown]), found.id)
+        for found, places in slices_with_members(reader, "certificates", STAGE)
     ]
+    rows.sort(key=lambda entry: least_first(entry[0]))
+    return [_line(row, f"-s{id_}", summary.shown, reader, slice_page(reader, id_)) for row, id_ in rows[:SLICES]]
 
 
-def class_panel(subject: Subject, summary: CertificatesSummary, reader: RunReader) -> Panel | None:
-    """A class between proof and attack."""
-    labels = reader.array("certificates", STAGE, "labels")
-    members = np.flatnonzero(labels == subject.class_index)
-    return _part(summary, members, f"-c{subject.class_index}", reader)
-
-
-def slice_panel(subject: Subject, summary: CertificatesSummary, reader: RunReader) -> Panel | None:
-    """A slice between proof and attack."""
-    found = reader.findings("slices", id=subject.finding_id)
-    if not found:
+def part_panel(subject: Subject, summary: CertificatesSummary, reader: RunReader) -> Panel | None:
+    """A class or slice between proof and attack."""
+    places = members(subject, reader, "certificates", STAGE)
+    if places is None:
         return None
-    return _part(summary, of_slice(reader, "certificates", STAGE, found[0].key), f"-s{subject.finding_id}", reader)
-
-
-def _part(
-    summary: CertificatesSummary, members: NDArray[np.int64] | Sequence[int], of: str, reader: RunReader
-) -> Panel | None:
-    if len(members) < LEAST:
-        return None
+    of = f"-c{subject.class_index}" if subject.type == "class" else f"-s{subject.finding_id}"
     right, state = _arrays(reader)
     context = PartCertificates(
-        clean=share(right[members]),
+        clean=share(right[places]),
         levels=[
-            bracket_line(level.text, bracket(state[members, i]), of, i, reader)
-            for i, level in enumerate(summary.levels)
+            bracket_line(level.text, bracket(state[places, i]), of, i, reader) for i, level in enumerate(summary.levels)
         ],
         sentence=BRACKET,
         doubt=doubt(summary),
@@ -130,8 +105,8 @@ def _part(
     return Panel("certificates", "Proven and broken", "certificates/part.html", context, 61)
 
 
-def _line(row: GroupRow, of: str, column: int, reader: RunReader, page: Subject) -> BracketLine:
-    line = bracket_line(row.name, row.bracket, of, column, reader, reader.link(page))
+def _line(row: GroupRow, of: str, column: int, reader: RunReader, href: str) -> BracketLine:
+    line = bracket_line(row.name, row.bracket, of, column, reader, href)
     return line.model_copy(update={"clean": row.clean})
 
 

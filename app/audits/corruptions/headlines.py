@@ -7,6 +7,7 @@ from app.audits.corruptions.schema import KINDS, SEVERITIES, CorruptionsSummary
 from app.audits.corruptions.words import FAMILY_NAMES
 from app.audits.drawn import group_column
 from app.audits.pieces import GroupColumn, Headline
+from app.audits.stress_pages import measured, not_drawn, summary_of, unmeasured
 
 TITLE = "Common corruptions"
 SCORE = "corruption_share"
@@ -14,12 +15,11 @@ SCORE = "corruption_share"
 
 def headlines(reader: RunReader) -> list[Headline]:
     """The mean corruption error, or the mean error over what was asked for instead."""
-    raw = reader.summary("corruptions")
-    if not raw:
-        return []
-    summary = CorruptionsSummary.model_validate(raw)
-    if summary.unavailable or summary.mean_error is None:
-        why = summary.unavailable or "None of the fifteen kinds that make up the mean error was asked for."
+    summary = summary_of(reader, "corruptions", CorruptionsSummary)
+    if summary is None or summary.unavailable:
+        return unmeasured(TITLE, summary)
+    if summary.mean_error is None:
+        why = "None of the fifteen kinds that make up the mean error was asked for."
         return [Headline(title=TITLE, text=why)]
     family = FAMILY_NAMES.get(summary.family, summary.family)
     text = f"mean corruption error over {family}’s kinds and severities, not normalised"
@@ -29,8 +29,7 @@ def headlines(reader: RunReader) -> list[Headline]:
 
 def group_columns(reader: RunReader) -> list[GroupColumn]:
     """Accuracy of classes and slices over all measured kinds and severities."""
-    raw = reader.summary("corruptions")
-    if not raw or raw.get("unavailable"):
+    if measured(reader, "corruptions", CorruptionsSummary) is None:
         return []
     values = reader.array("corruptions", "summarise", "outcome")[:, 1:].mean(axis=1)
     title = "Right, corrupted"
@@ -38,9 +37,7 @@ def group_columns(reader: RunReader) -> list[GroupColumn]:
 
 
 def _left_out(summary: CorruptionsSummary) -> str:
-    parts = []
-    if summary.rows < summary.of_rows:
-        parts.append(f"{summary.of_rows - summary.rows:,} of {summary.of_rows:,} images")
+    parts = not_drawn(summary)
     if len(summary.kinds) < len(KINDS):
         parts.append(f"{len(KINDS) - len(summary.kinds)} of {len(KINDS)} kinds")
     if len(summary.severities) < len(SEVERITIES):

@@ -9,19 +9,20 @@ from pydantic import BaseModel, Field
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.corruptions.page_cell import cell_panel
 from app.audits.corruptions.page_gallery import GalleryRow, gallery
-from app.audits.corruptions.page_groups import GroupLine, class_panel, classes, slice_panel, slices, values
+from app.audits.corruptions.page_groups import GroupLine, classes, part_panel, slices, values
 from app.audits.corruptions.page_heat import Heat, heat
 from app.audits.corruptions.page_image import image_panel
 from app.audits.corruptions.schema import CorruptionsSummary
 from app.audits.corruptions.words import sentences
 from app.audits.pieces import Estimate
+from app.audits.stress_pages import panels_for, summary_of
 
 KIND = "corruptions"
 ORDER = 64
 _PARTS: Mapping[str, Callable[[Subject, CorruptionsSummary, RunReader], Panel | None]] = {
     "cell": cell_panel,
-    "class": class_panel,
-    "slice": slice_panel,
+    "class": part_panel,
+    "slice": part_panel,
     "image": image_panel,
 }
 
@@ -44,16 +45,7 @@ class RunCorruptions(BaseModel):
 
 def panels(subject: Subject, reader: RunReader) -> list[Panel]:
     """Return the panels of this kind for `subject`; none when the run has no result of it."""
-    raw = reader.summary(KIND)
-    if not raw:
-        return []
-    summary = CorruptionsSummary.model_validate(raw)
-    if subject.type in {"robustness", "report"}:
-        return [] if subject.type == "report" and summary.unavailable else [_run_panel(subject, summary, reader)]
-    if summary.unavailable:
-        return []
-    found = _PARTS.get(subject.type)
-    return [panel] if found and (panel := found(subject, summary, reader)) else []
+    return panels_for(subject, summary_of(reader, KIND, CorruptionsSummary), reader, _run_panel, _PARTS)
 
 
 def _run_panel(subject: Subject, summary: CorruptionsSummary, reader: RunReader) -> Panel:

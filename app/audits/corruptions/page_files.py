@@ -5,14 +5,14 @@ from __future__ import annotations
 from app.audits.base import RunFile, RunReader
 from app.audits.corruptions.schema import CorruptionsSummary, cell_key
 from app.audits.drawn import drawn_file
+from app.audits.stress_pages import measured
 
 
 def files(reader: RunReader) -> list[RunFile]:
     """Return what became of each corrupted image."""
-    raw = reader.summary("corruptions")
-    if not raw or raw.get("unavailable"):
+    summary = measured(reader, "corruptions", CorruptionsSummary)
+    if summary is None:
         return []
-    summary = CorruptionsSummary.model_validate(raw)
     columns = [cell_key(row.kind, severity) for row in summary.kinds for severity in summary.severities]
     arrays = {
         "labels": "int32 [m]: true class",

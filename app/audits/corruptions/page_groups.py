@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.corruptions.figures import group_row, kind_rows
 from app.audits.corruptions.page_heat import Heat, heat
 from app.audits.corruptions.schema import CorruptionsSummary, GroupRow
-from app.audits.drawn import by_slice, of_slice, share
+from app.audits.drawn import share
 from app.audits.pieces import Estimate
+from app.audits.stress_pages import SLICES, class_page, members, slice_page, slices_with_members
 
 STAGE = "summarise"
-SLICES = 12
-LEAST = 5
 
 
 class GroupLine(BaseModel):
@@ -37,7 +34,7 @@ class PartCorruptions(BaseModel):
 
 def classes(summary: CorruptionsSummary, reader: RunReader) -> list[GroupLine]:
     """The classes that lose most."""
-    return [_line(row, _class_page(row, reader)) for row in summary.classes]
+    return [_line(row, class_page(reader, row.class_index)) for row in summary.classes]
 
 
 def values(summary: CorruptionsSummary) -> list[GroupLine]:
@@ -47,37 +44,17 @@ def values(summary: CorruptionsSummary) -> list[GroupLine]:
 
 def slices(reader: RunReader) -> list[GroupLine]:
     """The confirmed slices that lose most, of those with enough corrupted images."""
-    found = reader.findings("slices", subject="slice", evidence="confirmed")
-    if not found:
-        return []
-    outcome, known = reader.array("corruptions", STAGE, "outcome"), by_slice(reader, "corruptions", STAGE)
-    lines = []
-    for finding in found:
-        members = known.get(finding.key, [])
-        if len(members) >= LEAST:
-            page = reader.link(Subject("slice", reader.run_id, finding_id=finding.id))
-            lines.append(_line(group_row(finding.title, outcome[members]), page))
+    found, outcome = slices_with_members(reader, "corruptions", STAGE), reader.array("corruptions", STAGE, "outcome")
+    lines = [_line(group_row(one.title, outcome[places]), slice_page(reader, one.id)) for one, places in found]
     return sorted(lines, key=lambda line: line.corrupted.value - line.clean.value)[:SLICES]
 
 
-def class_panel(subject: Subject, summary: CorruptionsSummary, reader: RunReader) -> Panel | None:
-    """A class under corruption."""
-    labels = reader.array("corruptions", STAGE, "labels")
-    return _part(summary, np.flatnonzero(labels == subject.class_index), reader)
-
-
-def slice_panel(subject: Subject, summary: CorruptionsSummary, reader: RunReader) -> Panel | None:
-    """A slice under corruption."""
-    found = reader.findings("slices", id=subject.finding_id)
-    if not found:
+def part_panel(subject: Subject, summary: CorruptionsSummary, reader: RunReader) -> Panel | None:
+    """A class or slice under corruption."""
+    places = members(subject, reader, "corruptions", STAGE)
+    if places is None:
         return None
-    return _part(summary, of_slice(reader, "corruptions", STAGE, found[0].key), reader)
-
-
-def _part(summary: CorruptionsSummary, members: NDArray[np.int64], reader: RunReader) -> Panel | None:
-    if len(members) < LEAST:
-        return None
-    outcome = reader.array("corruptions", STAGE, "outcome")[members]
+    outcome = reader.array("corruptions", STAGE, "outcome")[places]
     asked = [(row.kind, severity) for row in summary.kinds for severity in summary.severities]
     rows, row = kind_rows(outcome, asked, normalised=False), group_row("", outcome)
     context = PartCorruptions(
@@ -88,7 +65,3 @@ def _part(summary: CorruptionsSummary, members: NDArray[np.int64], reader: RunRe
 
 def _line(row: GroupRow, href: str) -> GroupLine:
     return GroupLine(name=row.name, href=href, clean=row.clean, corrupted=row.corrupted)
-
-
-def _class_page(row: GroupRow, reader: RunReader) -> str:
-    return reader.link(Subject("class", reader.run_id, class_index=row.class_index))

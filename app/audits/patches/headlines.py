@@ -8,18 +8,16 @@ from app.audits.patches.budgets import EFFORTS
 from app.audits.patches.schema import METHODS, SCORE, PatchesSummary
 from app.audits.patches.words import NAMES, size_text
 from app.audits.pieces import GroupColumn, Headline
+from app.audits.stress_pages import measured, not_drawn, summary_of, unmeasured
 
 TITLE = "Patch certificates"
 
 
 def headlines(reader: RunReader) -> list[Headline]:
     """What the leading method certifies at the middle size: it is not chosen by what it found."""
-    raw = reader.summary("patches")
-    if not raw:
-        return []
-    summary = PatchesSummary.model_validate(raw)
-    if summary.unavailable:
-        return [Headline(title=TITLE, text=summary.unavailable)]
+    summary = summary_of(reader, "patches", PatchesSummary)
+    if summary is None or summary.unavailable:
+        return unmeasured(TITLE, summary)
     lead, size = summary.methods[0], summary.sizes[summary.middle]
     text = f"are proven right whatever a patch of {size_text(size)} shows, with the defence “{NAMES[lead.method]}”"
     estimate = lead.certified[summary.middle]
@@ -29,10 +27,9 @@ def headlines(reader: RunReader) -> list[Headline]:
 
 def group_columns(reader: RunReader) -> list[GroupColumn]:
     """Classes and slices at the same size, by the same method."""
-    raw = reader.summary("patches")
-    if not raw or raw.get("unavailable"):
+    summary = measured(reader, "patches", PatchesSummary)
+    if summary is None:
         return []
-    summary = PatchesSummary.model_validate(raw)
     lead, size = METHODS.index(summary.methods[0].method), summary.sizes[summary.middle]
     values = reader.array("patches", "summarise", "certified")[:, lead, summary.middle]
     title = f"Certified against a patch of {size_text(size)}"
@@ -40,6 +37,4 @@ def group_columns(reader: RunReader) -> list[GroupColumn]:
 
 
 def _left_out(summary: PatchesSummary) -> str:
-    rest = summary.of_rows - summary.rows
-    images = [f"{rest:,} of {summary.of_rows:,} images"] if rest else []
-    return "; ".join([*images, EFFORTS[summary.budget].leaves_out])
+    return "; ".join([*not_drawn(summary), EFFORTS[summary.budget].leaves_out])

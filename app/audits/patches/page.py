@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.drawn import NO_SLICES
 from app.audits.patches.page_cell import cell_panel
-from app.audits.patches.page_groups import GroupLine, class_panel, classes, slice_panel, slices
+from app.audits.patches.page_groups import GroupLine, classes, part_panel, slices
 from app.audits.patches.page_image import image_panel
 from app.audits.patches.page_map import Chart, chart
 from app.audits.patches.page_sizes import SizeView, cell_link, size_views
 from app.audits.patches.schema import PatchesSummary
 from app.audits.patches.words import MEANINGS, NAMES, sentences, size_text
 from app.audits.pieces import Estimate
+from app.audits.stress_pages import panels_for, summary_of
 
 KIND = "patches"
 ORDER = 66
+_PARTS: Mapping[str, Callable[[Subject, PatchesSummary, RunReader], Panel | None]] = {
+    "image": image_panel,
+    "class": part_panel,
+    "slice": part_panel,
+    "cell": cell_panel,
+}
 
 
 class MethodCell(BaseModel):
@@ -60,16 +69,7 @@ class RunPatches(BaseModel):
 
 def panels(subject: Subject, reader: RunReader) -> list[Panel]:
     """Return the panels of this kind for `subject`; none when the run has no result of it."""
-    raw = reader.summary(KIND)
-    if not raw:
-        return []
-    summary = PatchesSummary.model_validate(raw)
-    if subject.type in {"robustness", "report"}:
-        return [] if subject.type == "report" and summary.unavailable else [_run_panel(subject, summary, reader)]
-    if summary.unavailable:
-        return []
-    made = {"image": image_panel, "class": class_panel, "slice": slice_panel, "cell": cell_panel}.get(subject.type)
-    return [panel] if made and (panel := made(subject, summary, reader)) else []
+    return panels_for(subject, summary_of(reader, KIND, PatchesSummary), reader, _run_panel, _PARTS)
 
 
 def _run_panel(subject: Subject, summary: PatchesSummary, reader: RunReader) -> Panel:

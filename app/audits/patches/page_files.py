@@ -6,14 +6,14 @@ from app.audits.base import RunFile, RunReader
 from app.audits.drawn import drawn_file
 from app.audits.patches.schema import METHODS, PatchesSummary
 from app.audits.patches.words import NAMES, size_text
+from app.audits.stress_pages import measured
 
 
 def files(reader: RunReader) -> list[RunFile]:
     """Return what each defence says of each drawn image."""
-    raw = reader.summary("patches")
-    if not raw or raw.get("unavailable"):
+    summary = measured(reader, "patches", PatchesSummary)
+    if summary is None:
         return []
-    summary = PatchesSummary.model_validate(raw)
     methods = ", ".join(f"{place} {NAMES[name]}" for place, name in enumerate(METHODS))
     sizes = ", ".join(size_text(size) for size in summary.sizes)
     arrays = {

@@ -8,8 +8,10 @@ import numpy as np
 
 from app.audits.base import RunReader, Subject
 from app.audits.pieces import Estimate, GroupColumn, GroupFigure, Headline
+from app.audits.shift.kept import KIND
 from app.audits.shift.schema import LEVEL, AccuracyPart, GroupShift, ShiftSummary
 from app.audits.shift.words import leaves_out
+from app.audits.stress_pages import measured, summary_of, unmeasured
 from app.numerics.significance import benjamini_hochberg, slice_excess_p_value
 
 LEAST = 5
@@ -19,12 +21,9 @@ TITLE = "Shift to a second data set"
 
 def headlines(reader: RunReader) -> list[Headline]:
     """Return the accuracy lost on the second set, or the accuracy that is to be expected where it has no labels."""
-    raw = reader.summary("shift")
-    if not raw:
-        return []
-    summary = ShiftSummary.model_validate(raw)
-    if summary.unavailable or summary.second is None:
-        return [Headline(title=TITLE, text=summary.unavailable)]
+    summary = summary_of(reader, KIND, ShiftSummary)
+    if summary is None or summary.second is None:
+        return unmeasured(TITLE, summary)
     title, left = f"Shift to {summary.second.name}", leaves_out(summary)
     change, found = summary.accuracy.change, summary.accuracy.unlabelled
     if change is not None:
@@ -39,10 +38,9 @@ def headlines(reader: RunReader) -> list[Headline]:
 
 def group_columns(reader: RunReader) -> list[GroupColumn]:
     """Return how often the model is right on the second set, by class and slice."""
-    raw = reader.summary("shift")
-    summary = ShiftSummary.model_validate(raw) if raw else ShiftSummary(unavailable="none")
-    change = summary.accuracy.change
-    if summary.unavailable or summary.second is None or change is None:
+    summary = measured(reader, KIND, ShiftSummary)
+    change = summary.accuracy.change if summary else None
+    if summary is None or summary.second is None or change is None:
         return []
     ids = {finding.key: finding.id for finding in reader.findings("slices", subject="slice")}
     classes = {("class", group.class_index): group for group in summary.accuracy.classes}

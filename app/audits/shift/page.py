@@ -16,6 +16,7 @@ from app.audits.shift.page_cell import cell_panel, typical
 from app.audits.shift.page_groups import GroupTable, class_panel, class_table, slice_panel, slice_table, value_table
 from app.audits.shift.schema import Changed, ClassImages, SetName, Shares, ShiftSummary, TwoSample, Unlabelled
 from app.audits.shift.words import estimate_text, leaves_out, verdict
+from app.audits.stress_pages import panels_for, summary_of
 
 ORDER = 66
 SHOWN = 12
@@ -64,19 +65,10 @@ class ImageShift(BaseModel):
 
 def panels(subject: Subject, reader: RunReader) -> list[Panel]:
     """Return the panels of this kind for `subject`; none when the run has no result of it."""
-    raw = reader.summary(KIND)
-    if not raw:
-        return []
-    summary = ShiftSummary.model_validate(raw)
-    if subject.type in {"robustness", "report"}:
-        return [] if subject.type == "report" and summary.unavailable else [_run_panel(summary, reader)]
-    if summary.unavailable:
-        return []
-    found = _PARTS.get(subject.type)
-    return [panel] if found and (panel := found(subject, summary, reader)) else []
+    return panels_for(subject, summary_of(reader, KIND, ShiftSummary), reader, _run_panel, _PARTS)
 
 
-def _run_panel(summary: ShiftSummary, reader: RunReader) -> Panel:
+def _run_panel(_subject: Subject, summary: ShiftSummary, reader: RunReader) -> Panel:
     if summary.unavailable:
         return Panel(
             KIND, "Shift to a second data set", "shift/run.html", RunShift(unavailable=summary.unavailable), ORDER

@@ -8,6 +8,7 @@ import numpy as np
 
 from app.audits.base import RunArrays, RunFile, RunReader
 from app.audits.shift.schema import ShiftSummary
+from app.audits.stress_pages import measured
 from app.errors import NotFound
 
 NAME, TITLE = "shift.npz", "Both sets, image by image"
@@ -26,8 +27,7 @@ _SECOND = ("rows", "labels", "predictions", "confidence")
 
 def files(reader: RunReader) -> list[RunFile]:
     """Return what is known of each image of both sets."""
-    raw = reader.summary("shift")
-    if not raw or ShiftSummary.model_validate(raw).unavailable:
+    if measured(reader, "shift", ShiftSummary) is None:
         return []
     return [RunFile(NAME, TITLE, partial(_read, reader))]
 

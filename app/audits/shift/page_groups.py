@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from app.audits.base import Panel, RunReader, Subject
 from app.audits.shift.kept import KIND
 from app.audits.shift.schema import ClassImages, GroupShift, ShiftSummary
+from app.audits.stress_pages import class_page, slice_page
 
 SHOWN = 15
 
@@ -97,13 +98,13 @@ def _titles(reader: RunReader) -> Mapping[str, Any]:
 
 
 def _class_line(group: GroupShift, reader: RunReader) -> GroupLine:
-    page = reader.link(Subject("class", reader.run_id, class_index=group.class_index))
+    page = class_page(reader, group.class_index)
     return _line(group, group.name, reader, page)
 
 
 def _slice_line(group: GroupShift, titles: Mapping[str, Any], reader: RunReader) -> GroupLine:
     known = titles.get(group.key)
-    page = reader.link(Subject("slice", reader.run_id, finding_id=known.id)) if known else ""
+    page = slice_page(reader, known.id) if known else ""
     return _line(group, known.title if known else group.name, reader, page, f"slice-{group.key}")
 
 

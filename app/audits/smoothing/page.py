@@ -12,17 +12,18 @@ from app.audits.pieces import Estimate, Thumb
 from app.audits.smoothing.figures import KIND, middle, shown_variant
 from app.audits.smoothing.page_cells import Asked, asked_cells, cell_panel, extremes
 from app.audits.smoothing.page_curve import Chart, chart
-from app.audits.smoothing.page_groups import GroupLine, class_panel, classes, slice_panel, slices
+from app.audits.smoothing.page_groups import GroupLine, classes, part_panel, slices
 from app.audits.smoothing.page_image import image_panel
 from app.audits.smoothing.schema import SmoothingSummary
 from app.audits.smoothing.words import plain, sentences, title
+from app.audits.stress_pages import panels_for, summary_of
 
 ORDER = 66
 THUMBS = 12
 _PARTS: Mapping[str, Callable[[Subject, SmoothingSummary, RunReader], Panel | None]] = {
     "cell": cell_panel,
-    "class": class_panel,
-    "slice": slice_panel,
+    "class": part_panel,
+    "slice": part_panel,
     "image": image_panel,
 }
 
@@ -63,16 +64,7 @@ class RunSmoothing(BaseModel):
 
 def panels(subject: Subject, reader: RunReader) -> list[Panel]:
     """Return the panels of this kind for `subject`; none when the run has no result of it."""
-    raw = reader.summary(KIND)
-    if not raw:
-        return []
-    summary = SmoothingSummary.model_validate(raw)
-    if subject.type in {"robustness", "report"}:
-        return [] if subject.type == "report" and summary.unavailable else [_run_panel(subject, summary, reader)]
-    if summary.unavailable:
-        return []
-    found = _PARTS.get(subject.type)
-    return [panel] if found and (panel := found(subject, summary, reader)) else []
+    return panels_for(subject, summary_of(reader, KIND, SmoothingSummary), reader, _run_panel, _PARTS)
 
 
 def _run_panel(subject: Subject, summary: SmoothingSummary, reader: RunReader) -> Panel:

@@ -6,14 +6,14 @@ from app.audits.base import RunFile, RunReader
 from app.audits.drawn import drawn_file
 from app.audits.smoothing.figures import KIND, STAGE
 from app.audits.smoothing.schema import SmoothingSummary
+from app.audits.stress_pages import measured
 
 
 def files(reader: RunReader) -> list[RunFile]:
     """Return what each variant says of each drawn image."""
-    raw = reader.summary(KIND)
-    if not raw or raw.get("unavailable"):
+    summary = measured(reader, KIND, SmoothingSummary)
+    if summary is None:
         return []
-    summary = SmoothingSummary.model_validate(raw)
     variants = ", ".join(
         f"{place} σ = {one.sigma}{', a copy trained with noise' if one.copied else ''}"
         for place, one in enumerate(summary.variants)
