@@ -50,3 +50,32 @@ def test_kinds_of_the_address_come_ticked_and_costed(analyst: Signed, people: Pe
     plain = analyst.get("/audits/new?encoder=penultimate").text
     ticked = re.findall(r'name="kinds" value="(\w+)" checked', plain)
     assert ticked == sorted(name for name, kind in audits.kinds().items() if kind.by_default)
+
+
+def test_kinds_stand_under_their_questions_the_cheapest_first(analyst: Signed, people: People) -> None:
+    data = _choice(people)["data"]
+    page = analyst.get(f"/api/v1/audits/new?data={data}").json()
+    rows = next(split["rows"] for split in page["datasets"] if split["value"] == data)
+    sections = {section["title"]: [kind["name"] for kind in section["kinds"]] for section in page["sections"]}
+    assert [*sections] == ["Failures", "Training data", "Stress tests"]
+    assert sections["Failures"] == ["slices"]
+    assert sections["Training data"] == ["datamodels", "influence"]
+    assert sorted(sections["Stress tests"]) == STRESS
+    quick = [
+        audits.kinds()[n].passes(audits.kinds()[n].params(budget="quick"), 10_000) for n in sections["Stress tests"]
+    ]
+    assert quick == sorted(quick)
+    costs = {kind["name"]: kind["costs"] for section in page["sections"] for kind in section["kinds"]}
+    attacks = audits.kinds()["attacks"]
+    assert [cost["images"] for cost in costs["attacks"]] == [
+        attacks.passes(attacks.params(budget=budget), rows) for budget in ("quick", "standard", "thorough")
+    ]
+    assert costs["slices"] == costs["shift"] == []
+
+
+def test_only_the_kind_that_is_wrong_opens(analyst: Signed, people: People) -> None:
+    form = _choice(people) | {"kinds": ["attacks", "corruptions"], **LISTS, "attacks.radii": "800"}
+    answer = analyst.post("/audits/new", form)
+    assert answer.status_code == 422
+    opened = re.findall(r'<details class="details kind-more" open>', answer.text)
+    assert len(opened) == 1

@@ -14,14 +14,14 @@ from app.audits import kinds as known
 from app.errors import FaultlineError, UserError
 from app.services import request_audit as service
 from app.services.approve_version import retired_note
-from app.services.budgets import FIELD as BUDGET
-from app.services.budgets import budgets, has_budget, with_budget
+from app.services.budgets import budgets, with_budget
 from app.services.request_audit import RunRequest
 from app.settings import get_settings
 from app.store.repositories import datasets, decisions, registry
 from app.web.deps import Access, ProjectAccess, SentForm
 from app.web.forms import Form, read_as, text, texts
-from app.web.generic_form import FormField, form_fields, read_fields
+from app.web.generic_form import read_fields
+from app.web.kind_form import KindSection, sections
 from app.web.scope import ProjectOption, writable
 from app.web.templating import render, url
 from app.web.twins import Pages
@@ -35,19 +35,7 @@ class Option(BaseModel):
 
     value: str
     text: str
-
-
-class KindForm(BaseModel):
-    """An audit kind with the form of its parameters."""
-
-    name: str
-    title: str
-    description: str
-    by_default: bool = Field(description="Whether the form comes with it chosen.")
-    stress_test: bool = Field(description="Whether its results stand on the robustness page.")
-    budgets: str = Field(description="What each of its budgets does; empty where it has none.")
-    open: bool = Field(description="Whether its parameters are in sight: one of them must be chosen.")
-    fields: list[FormField]
+    rows: int = Field(0, description="Images of a split.")
 
 
 class WorkRow(BaseModel):
@@ -70,7 +58,7 @@ class NewAuditPage(BaseModel):
     train_splits: list[Option]
     encoders: list[Option]
     encoder: str = Field(description="The installation's default encoder.")
-    kinds: list[KindForm]
+    sections: list[KindSection] = Field(description="Audit kinds under their headings.")
     budgets: list[str] = Field(description="What can be chosen for all kinds that have budgets, the cheapest first.")
     chosen_model: str
     chosen_data: str
@@ -171,7 +159,7 @@ def _new(
         train_splits=[option for option in data if option.value.partition("/")[0] == choice[1].partition("/")[0]],
         encoders=_encoders(),
         encoder=get_settings().encoder,
-        kinds=[_kind_form(name) for name in sorted(known(), key=lambda name: (known()[name].stress_test, name))],
+        sections=sections(next((split.rows for split in data if split.value == choice[1]), 0)),
         budgets=budgets(),
         chosen_model=choice[0],
         chosen_data=choice[1],
@@ -235,7 +223,11 @@ def _splits(access: Access, project_id: int | None) -> list[Option]:
     if project_id is None:
         return []
     return [
-        Option(value=f"{dataset.id}/{split.name}", text=f"{dataset.name} / {split.name} ({split.stop - split.start:,})")
+        Option(
+            value=f"{dataset.id}/{split.name}",
+            text=f"{dataset.name} / {split.name} ({split.stop - split.start:,})",
+            rows=split.stop - split.start,
+        )
         for dataset in datasets.choices(access.session, project_id)
         for split in datasets.splits(access.session, dataset.id)
     ]
@@ -248,14 +240,3 @@ def _encoders() -> list[Option]:
         Option(value="penultimate", text="the model's own penultimate layer; reads no text"),
         Option(value="given", text="embeddings that came with the data set"),
     ]
-
-
-def _kind_form(name: str) -> KindForm:
-    kind = kind_named(name)
-    fields = form_fields(kind.params, name)
-    return KindForm(
-        **{name: getattr(kind, name) for name in ("name", "title", "description", "by_default", "stress_test")},
-        open=bool(kind.second_set),
-        budgets=kind.params.model_fields[BUDGET].description or "" if has_budget(name) else "",
-        fields=fields,
-    )
