@@ -19,6 +19,8 @@ from app.loaders.models.spec import ModelSpec, Preprocessing
 from app.numerics.bounds.program import Program
 
 Network = Callable[[Tensor], Tensor]
+_STRIDED = (torch.ops.aten.as_strided.default, torch.ops.aten.view.default)
+"""Operations whose result hangs on the order of memory."""
 
 
 def pixel_network(file: Path, spec: ModelSpec, model: LoadedModel) -> PixelNetwork:
@@ -47,7 +49,16 @@ def _program(run: Network, steps: Preprocessing, why: str) -> Program:
 
 
 def _on_pixels(run: Network, steps: Preprocessing) -> Network:
-    return lambda pixels: run(normalised(pixels, steps))
+    any_order = isinstance(run, fx.GraphModule) and not any(node.target in _STRIDED for node in run.graph.nodes)
+
+    def forward(pixels: Tensor) -> Tensor:
+        images = normalised(pixels, steps)
+        # On a CPU, convolutions without gradients take up to 2.5 times as long with channels first.
+        if any_order and images.device.type == "cpu" and not images.requires_grad:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return run(images)
+
+    return forward
 
 
 def normalised(pixels: Tensor, steps: Preprocessing) -> Tensor:
