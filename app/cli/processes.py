@@ -13,12 +13,16 @@ from pathlib import Path
 import app
 from app.errors import UserError
 
+NICENESS = 5
+"""Of workers beside a server: who browses comes first."""
+
 
 @contextmanager
 def supervised() -> Iterator[None]:
     """Run this machine's workers while the block runs; they die with this process, however it ends."""
     command = [*worker_command(), "--parent", str(os.getpid())]
     supervisor = subprocess.Popen(command)  # noqa: S603 - our own module
+    os.setpriority(os.PRIO_PROCESS, supervisor.pid, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     try:
         yield
     finally:

@@ -87,11 +87,13 @@ def waiting_slices(
     return list(found.values())
 
 
-def finished_like(session: Session, version_id: int, dataset_id: int, encoder: str) -> AuditRun | None:
-    """Return the newest finished run of a version on a data set with this encoder."""
+def finished_like(
+    session: Session, version_id: int, dataset_id: int, encoder: str, kinds: Sequence[str]
+) -> AuditRun | None:
+    """Return the newest finished run of a version on a data set with this encoder and exactly these kinds."""
     same = (AuditRun.model_version_id == version_id, AuditRun.dataset_id == dataset_id, AuditRun.encoder == encoder)
-    query = select(AuditRun).where(*same, AuditRun.status == "succeeded").order_by(AuditRun.id.desc()).limit(1)
-    return session.scalars(query).first()
+    query = select(AuditRun).where(*same, AuditRun.status == "succeeded").order_by(AuditRun.id.desc())
+    return next((run for run in session.scalars(query) if set(run.kinds) == set(kinds)), None)
 
 
 def on_same_data(session: Session, run: AuditRun, limit: int = 200) -> list[AuditRun]:
