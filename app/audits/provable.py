@@ -24,9 +24,9 @@ def read(network: PixelNetwork, images: Tensor) -> Program:
     """
     if network.program is None:
         raise NotProvable("The layers of this network cannot be seen, and a proof follows them one by one.")
-    program: Program = network.program()
     if bool(random_outputs(network.forward, images).any()):
         raise NotProvable("It gives other logits when the same image is shown again; a proof would be void.")
+    program: Program = network.program()
     return program
 
 

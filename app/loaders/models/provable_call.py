@@ -23,6 +23,7 @@ _WORDS = {
     "mul": "a product of two activations", "div": "a quotient of two activations", "log": "logarithm (probabilities)",
     "exp": "exponential", "pow": "power", "conv_transpose2d": "transposed convolution", "convolution": "convolution",
     "conv1d": "one-dimensional convolution", "conv3d": "three-dimensional convolution", "bernoulli": "random numbers",
+    "_to_copy": "cast", "to": "cast", "cat": "joining", "constant_pad_nd": "padding", "pad": "padding",
 }  # fmt: skip
 
 

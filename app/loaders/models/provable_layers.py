@@ -142,10 +142,19 @@ def _slice(call: Call) -> int:
     return place if call.builder.shape(place) == call.shape else _move(call)
 
 
+def _join(call: Call) -> int:
+    """Only activations: a constant that is joined to them would be lost on the way back through the layers."""
+    if any(part not in call.places for part in call.node.all_input_nodes):
+        raise unknown(call, "which joins an activation with a constant")
+    return _move(call)
+
+
 def _pad(call: Call) -> int:
     value = call.values().get("value")
     if not value:
         return _move(call)
+    if not math.isfinite(value):
+        raise unknown(call, f"which pads with {value}")
     run, (place,) = call.again()
     border = run(torch.zeros(1, *call.builder.shape(place)))[0]
     inside = call.builder.rearrange(lambda x: run(x) - border.to(x), place)
@@ -153,6 +162,9 @@ def _pad(call: Call) -> int:
 
 
 def _same(call: Call) -> int:
+    """Nothing changes; a cast to fewer digits would round by more than proofs leave room for."""
+    if call.value.dtype not in (torch.float32, torch.float64):
+        raise unknown(call, f"which rounds to {str(call.value.dtype).removeprefix('torch.')}")
     return call.again()[1][0]
 
 
@@ -217,7 +229,7 @@ def _negative(call: Call) -> int:
 
 Writer = Callable[[Call], int]
 _MOVES = (
-    "permute", "transpose", "t", "select", "flip", "cat", "index_select", "constant_pad_nd", "upsample_nearest2d",
+    "permute", "transpose", "t", "select", "flip", "index_select", "upsample_nearest2d",
     "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "repeat",
 )  # fmt: skip
 _SHAPES = ("reshape", "view", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze")
@@ -239,7 +251,8 @@ WRITERS: dict[str, Writer] = {
     "relu": _relu,
     "slice": _slice,
     "expand": _expand,
-    "pad": _pad,
+    **dict.fromkeys(("pad", "constant_pad_nd"), _pad),
+    "cat": _join,
     "add": partial(_sum, 1),
     "sub": partial(_sum, -1),
     "rsub": _from_constant,
