@@ -23,6 +23,8 @@ SCORE = "patch_certified"
 NOT_RUN = -1
 UNKNOWN = -32768
 """In a map: this method did not run."""
+_ROUNDING = 1e-9
+"""By how much a square's side may miss a whole number by rounding alone."""
 
 
 class Params(BaseModel):
@@ -85,11 +87,11 @@ class Params(BaseModel):
 def side(text: str, height: int, width: int) -> int:
     """The side in pixels that a size means for such images.
 
-    A share of the area is that of the smallest square which is no smaller, to a twentieth of a pixel: 2 % of 224 × 224
-    is 32 px, 2.4 % of 32 × 32 is 5 px.
+    A share of the area is that of the smallest square which is no smaller: 2 % of 224 × 224 is 32 px, 2.4 % of 32 × 32
+    is 5 px.
     """
     value, unit = _read(text)
-    return int(value) if unit == "px" else max(1, math.ceil(math.sqrt(value / 100 * height * width) - 0.05))
+    return int(value) if unit == "px" else max(1, math.ceil(math.sqrt(value / 100 * height * width) - _ROUNDING))
 
 
 def sides(sizes: Sequence[str], height: int, width: int) -> list[tuple[str, int]]:

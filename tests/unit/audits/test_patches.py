@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from app.audits.base import Inputs
 from app.audits.drawn import drawn
 from app.audits.patches.budgets import EFFORTS, band_width, passes, stride
 from app.audits.patches.measure import measure
@@ -21,9 +17,9 @@ from app.audits.patches.page_map import GRID, chart, place_map
 from app.audits.patches.schema import METHODS, UNKNOWN, Params, PatchesSummary, side, sides, unfit
 from app.audits.patches.summarise import summarise
 from app.audits.patches.words import sentences
-from app.audits.pixels import PixelBatch, PixelShard
+from app.audits.pixels import PixelShard
 from app.errors import UserError
-from tests.unit.audits.planted_inputs import planted_inputs
+from tests.unit.audits.pixel_shards import ever_surer, pixel_shard, stage_inputs
 
 PARAMS = Params.model_validate({"sizes": ["4 px", "2 px", "12 px"], "budget": "quick", "threshold": 0.4})
 ROWS, SIDE = 24, 12
@@ -35,43 +31,23 @@ def brightest(pictures: Tensor) -> Tensor:
 
 
 def shard(start: int = 0, rows: int = ROWS, params: Params = PARAMS, **changes: Any) -> PixelShard:
-    images = np.random.default_rng(0).integers(100, 120, (ROWS, 3, SIDE, SIDE), dtype=np.uint8)
-    images[np.arange(ROWS), np.arange(ROWS) % 3] += np.arange(0, 5 * ROWS, 5, dtype=np.uint8)[:, None, None]
-    mine = torch.from_numpy(images[start : start + rows])
-
-    def pictures(places: Sequence[int]) -> Iterator[PixelBatch]:
-        for at in range(0, len(places), 7):
-            part = np.asarray(places[at : at + 7], np.int64)
-            yield PixelBatch(part, mine[part])
-
-    made = PixelShard(
-        classify=brightest,
-        pictures=pictures,
-        labels=np.arange(start, start + rows) % 3,
-        start=start,
-        split=(0, ROWS),
-        params=params.model_dump(),
-        seed=0,
-        progress=lambda _share: None,
-        mean=(110, 110, 110),
-    )
-    return replace(made, **changes)
+    given = {"classify": brightest, "mean": (110, 110, 110)} | changes
+    return pixel_shard(ever_surer(ROWS, SIDE), np.arange(ROWS) % 3, start, rows, params, **given)
 
 
 def summed(found: dict[str, np.ndarray], params: Params = PARAMS) -> tuple[PatchesSummary, dict[str, Any], np.ndarray]:
-    manifest = pa.table({"row": np.arange(ROWS), "label": (np.arange(ROWS) % 3).astype(np.int32)})
-    base: Inputs = planted_inputs(rows=1)
-    model = {f"certify.{name}": array for name, array in found.items()}
-    inputs = replace(base, audited=replace(base.audited, manifest=manifest, model=model), params=params)
-    result = summarise(replace(inputs, classes=("r", "g", "b")))
+    result = summarise(stage_inputs("certify", found, np.arange(ROWS) % 3, params))
     score = result.scores[0].values if result.scores else np.zeros(0)
     return PatchesSummary.model_validate(result.summary), dict(result.details), score
 
 
 def test_sizes_are_those_that_were_published() -> None:
     assert [side(text, 224, 224) for text in ("1 %", "2 %", "3 %")] == [23, 32, 39]
-    assert [side(text, 32, 32) for text in ("2.4 %", "0.4%", "5 px", "100 %")] == [5, 2, 5, 32]
+    assert [side(text, 32, 32) for text in ("2.4 %", "0.4%", "5 px", "100 %")] == [5, 3, 5, 32]
     assert side("0,1 %", 10, 10) == 1
+    for height, width in ((32, 32), (7, 13), (28, 28), (224, 224)):
+        for share in range(1, 200):
+            assert side(f"{share / 4} %", height, width) ** 2 >= share / 400 * height * width * (1 - 1e-9)
     assert sides(["5 px", "1 %", "2.4 %"], 32, 32) == [("1 %", 4), ("5 px", 5)]
 
 
