@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from app.web.deps import SESSION_COOKIE
@@ -83,6 +84,27 @@ def page(chromium: Any, site: Site) -> Iterator[Any]:
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     page.on("console", lambda said: page.errors.append(said.text) if said.type == "error" else None)
     yield page
+    context.close()
+
+
+@pytest.fixture
+def judged(site: Site) -> tuple[np.ndarray, np.ndarray]:
+    """True classes of the finished run's images and which are wrong: what results of stress tests are made from."""
+    from app.store.models import AuditRun
+    from app.store.session import reading
+    from app.web.reader import LiveReader
+
+    with reading() as session:
+        columns = LiveReader(session, session.get_one(AuditRun, 1)).score_reader.columns(["label", "correct"])
+    return columns["label"].astype(int), ~columns["correct"].astype(bool)
+
+
+@pytest.fixture
+def unscripted(page: Any, chromium: Any, site: Site) -> Iterator[Any]:
+    """A page of a browser that runs no scripts, signed in as `page` is."""
+    context = chromium.new_context(java_script_enabled=False, base_url=site.address)
+    context.add_cookies(page.context.cookies())
+    yield context.new_page()
     context.close()
 
 

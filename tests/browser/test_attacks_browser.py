@@ -6,21 +6,17 @@ from typing import Any
 
 import pytest
 
+from tests.browser.looks import fits_a_telephone
+from tests.web import attacks
+
 RUN = "/runs/1"
 PICTURES = "[...document.querySelectorAll('.attack-shown img')]"
 
 
 @pytest.fixture
-def attacked(page: Any) -> Any:
+def attacked(page: Any, judged: Any) -> Any:
     """The page of a browser whose run has a result of the kind."""
-    from app.store.models import AuditRun
-    from app.store.session import reading
-    from app.web.reader import LiveReader
-    from tests.web.attacks import add_to
-
-    with reading() as session:
-        columns = LiveReader(session, session.get_one(AuditRun, 1)).score_reader.columns(["label", "correct"])
-    add_to(1, columns["label"].astype(int), ~columns["correct"].astype(bool))
+    attacks.add_to(1, *judged)
     return page
 
 
@@ -41,21 +37,13 @@ def test_three_pictures_of_an_image_lead_to_its_page(attacked: Any) -> None:
 
 @pytest.mark.parametrize("path", ["/robustness", "/classes/0"])
 def test_its_pages_fit_a_telephone(attacked: Any, path: str) -> None:
-    page = attacked
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.goto(RUN + path)
-    width, room = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-    assert width <= room
-    assert page.locator("img:not([alt])").count() == 0
-    assert page.errors == []
+    fits_a_telephone(attacked, RUN + path)
 
 
-def test_shares_signs_and_pictures_can_be_read_without_a_script(attacked: Any, chromium: Any, site: Any) -> None:
-    context = chromium.new_context(java_script_enabled=False, base_url=site.address)
-    context.add_cookies(attacked.context.cookies())
-    page = context.new_page()
+@pytest.mark.usefixtures("attacked")
+def test_shares_signs_and_pictures_can_be_read_without_a_script(unscripted: Any) -> None:
+    page = unscripted
     page.goto(f"{RUN}/robustness")
     assert page.locator(".attack-signs li").count() == 6
     assert page.locator(".attack-triple").count() > 0
     assert "Right under attack" in page.locator("#attacks").inner_text()
-    context.close()

@@ -6,21 +6,17 @@ from typing import Any
 
 import pytest
 
+from tests.browser.looks import fits_a_telephone
+from tests.web import certificates
+
 RUN = "/runs/1"
 PICTURES = "[...document.querySelectorAll('#certificates-image .attack-shown img')]"
 
 
 @pytest.fixture
-def proven(page: Any) -> Any:
+def proven(page: Any, judged: Any) -> Any:
     """The page of a browser whose run has a result of the kind."""
-    from app.store.models import AuditRun
-    from app.store.session import reading
-    from app.web.reader import LiveReader
-    from tests.web.certificates import add_to
-
-    with reading() as session:
-        columns = LiveReader(session, session.get_one(AuditRun, 1)).score_reader.columns(["label", "correct"])
-    add_to(1, columns["label"].astype(int), ~columns["correct"].astype(bool))
+    certificates.add_to(1, *judged)
     return page
 
 
@@ -50,22 +46,14 @@ def test_a_counterexample_leads_to_its_image(proven: Any) -> None:
 
 @pytest.mark.parametrize("path", ["/robustness", "/classes/0", "/cells/certificates/0-proven"])
 def test_its_pages_fit_a_telephone(proven: Any, path: str) -> None:
-    page = proven
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.goto(RUN + path)
-    width, room = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-    assert width <= room
-    assert page.locator("img:not([alt])").count() == 0
-    assert page.errors == []
+    fits_a_telephone(proven, RUN + path)
 
 
-def test_the_bracket_can_be_read_without_a_script(proven: Any, chromium: Any, site: Any) -> None:
-    context = chromium.new_context(java_script_enabled=False, base_url=site.address)
-    context.add_cookies(proven.context.cookies())
-    page = context.new_page()
+@pytest.mark.usefixtures("proven")
+def test_the_bracket_can_be_read_without_a_script(unscripted: Any) -> None:
+    page = unscripted
     page.goto(f"{RUN}/robustness")
     text = page.locator("#certificates").inner_text()
     assert "Between proof and attack" in text
     assert "“Proven” means" in text
     assert page.locator("#certificates .bracket svg").count() > 0
-    context.close()

@@ -6,20 +6,16 @@ from typing import Any
 
 import pytest
 
+from tests.browser.looks import fits_a_telephone
+from tests.web import corruptions
+
 RUN = "/runs/1"
 
 
 @pytest.fixture
-def corrupted(page: Any) -> Any:
+def corrupted(page: Any, judged: Any) -> Any:
     """The page of a browser whose run has a result of the kind."""
-    from app.store.models import AuditRun
-    from app.store.session import reading
-    from app.web.reader import LiveReader
-    from tests.web.corruptions import add_to
-
-    with reading() as session:
-        columns = LiveReader(session, session.get_one(AuditRun, 1)).score_reader.columns(["label", "correct"])
-    add_to(1, columns["label"].astype(int), ~columns["correct"].astype(bool))
+    corruptions.add_to(1, *judged)
     return page
 
 
@@ -43,24 +39,14 @@ def test_the_heat_map_leads_to_pictures_and_on_to_an_image(corrupted: Any) -> No
 
 @pytest.mark.parametrize("path", ["/robustness", "/cells/corruptions/fog-5", "/classes/0"])
 def test_its_pages_fit_a_telephone(corrupted: Any, path: str) -> None:
-    page = corrupted
-    page.goto(RUN + path)
-    for box in page.locator(".heat-more > summary").all():
-        box.click()
-    width, room = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-    assert width <= room
-    assert page.locator("img:not([alt])").count() == 0
-    assert page.errors == []
+    fits_a_telephone(corrupted, RUN + path)
 
 
-def test_every_cell_can_be_read_without_a_script(corrupted: Any, chromium: Any, site: Any) -> None:
-    cookies = corrupted.context.cookies()
-    context = chromium.new_context(java_script_enabled=False, base_url=site.address)
-    context.add_cookies(cookies)
-    page = context.new_page()
+@pytest.mark.usefixtures("corrupted")
+def test_every_cell_can_be_read_without_a_script(unscripted: Any) -> None:
+    page = unscripted
     page.goto(f"{RUN}/robustness")
     assert page.locator("td.heat-cell a").count() == 9
     page.locator("td.heat-cell a").first.click()
     page.wait_for_url("**/cells/corruptions/**")
     assert page.locator(".kept-pair img").count() > 0
-    context.close()

@@ -7,21 +7,17 @@ from typing import Any
 
 import pytest
 
+from tests.browser.looks import fits_a_telephone
+from tests.web import patches
+
 RUN = "/runs/1/robustness"
 SHOWN = "[...document.querySelectorAll('.patch-view')].filter(v => v.offsetHeight > 0).map(v => v.id)"
 
 
 @pytest.fixture
-def certified(page: Any) -> Any:
+def certified(page: Any, judged: Any) -> Any:
     """The page of a browser whose run has a result of the kind."""
-    from app.store.models import AuditRun
-    from app.store.session import reading
-    from app.web.reader import LiveReader
-    from tests.web.patches import add_to
-
-    with reading() as session:
-        columns = LiveReader(session, session.get_one(AuditRun, 1)).score_reader.columns(["label", "correct"])
-    add_to(1, columns["label"].astype(int), ~columns["correct"].astype(bool))
+    patches.add_to(1, *judged)
     return page
 
 
@@ -46,18 +42,12 @@ def test_the_slider_shows_one_size_and_keeps_it_in_the_address(certified: Any) -
 
 @pytest.mark.parametrize("path", ["/robustness", "/classes/0", "/cells/patches/two-masks-5px"])
 def test_its_pages_fit_a_telephone(certified: Any, path: str) -> None:
-    page = certified
-    page.goto("/runs/1" + path)
-    width, room = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-    assert width <= room
-    assert page.locator("img:not([alt])").count() == 0
-    assert page.errors == []
+    fits_a_telephone(certified, "/runs/1" + path)
 
 
-def test_sizes_are_links_without_a_script(certified: Any, chromium: Any, site: Any) -> None:
-    context = chromium.new_context(java_script_enabled=False, base_url=site.address)
-    context.add_cookies(certified.context.cookies())
-    page = context.new_page()
+@pytest.mark.usefixtures("certified")
+def test_sizes_are_links_without_a_script(unscripted: Any) -> None:
+    page = unscripted
     page.goto(RUN)
     shown = page.locator(".patch-view:visible")
     assert shown.count() == 1
@@ -66,4 +56,3 @@ def test_sizes_are_links_without_a_script(certified: Any, chromium: Any, site: A
     page.wait_for_url(re.compile("#patch-8px$"))
     assert [view.get_attribute("id") for view in shown.all()] == ["patch-8px"]
     assert page.get_by_role("slider").count() == 0
-    context.close()

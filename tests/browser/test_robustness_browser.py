@@ -6,38 +6,26 @@ from typing import Any
 
 import pytest
 
+from tests.web import attacks, certificates, corruptions, patches, smoothing
+
 RUN = "/runs/1"
 PAGE = f"{RUN}/robustness"
 WIDTHS = {1440: 900, 390: 844}
 
 
 @pytest.fixture
-def tested(page: Any) -> Any:
+def tested(page: Any, judged: Any) -> Any:
     """The page of a browser whose run was attacked and corrupted."""
-    from app.store.models import AuditRun
-    from app.store.session import reading
-    from app.web.reader import LiveReader
-    from tests.web import attacks, corruptions
-
-    with reading() as session:
-        columns = LiveReader(session, session.get_one(AuditRun, 1)).score_reader.columns(["label", "correct"])
     for kind in (attacks, corruptions):
-        kind.add_to(1, columns["label"].astype(int), ~columns["correct"].astype(bool))
+        kind.add_to(1, *judged)
     return page
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_stress_test_and_its_marks_fit_the_window(tested: Any, width: int) -> None:
-    from app.store.models import AuditRun
-    from app.store.session import reading
-    from app.web.reader import LiveReader
-    from tests.web import certificates, patches, smoothing
-
-    with reading() as session:
-        columns = LiveReader(session, session.get_one(AuditRun, 1)).score_reader.columns(["label", "correct"])
-    label = columns["label"].astype(int)
+def test_every_stress_test_and_its_marks_fit_the_window(tested: Any, judged: Any, width: int) -> None:
+    label, wrong = judged
     for kind in (certificates, patches, smoothing):
-        kind.add_to(1, label, (label == label[0]) | ~columns["correct"].astype(bool))
+        kind.add_to(1, label, (label == label[0]) | wrong)
     page = tested
     page.set_viewport_size({"width": width, "height": WIDTHS[width]})
     page.goto(PAGE)
@@ -89,13 +77,11 @@ def test_the_name_of_a_row_stays_while_the_table_is_moved(tested: Any) -> None:
     assert abs(name.bounding_box()["x"] - before) < 1
 
 
-def test_it_can_be_read_without_a_script(tested: Any, chromium: Any, site: Any) -> None:
-    context = chromium.new_context(java_script_enabled=False, base_url=site.address)
-    context.add_cookies(tested.context.cookies())
-    page = context.new_page()
+@pytest.mark.usefixtures("tested")
+def test_it_can_be_read_without_a_script(unscripted: Any) -> None:
+    page = unscripted
     page.goto(PAGE)
     assert page.locator("#groups tbody tr").count() > 4
     page.click("#groups thead a >> nth=1")
     assert "sort=corruptions.right" in page.url
     assert page.locator("#groups th[aria-sort]").count() == 1
-    context.close()

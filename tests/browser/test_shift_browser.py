@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.browser.looks import fits_a_telephone
+
 RUN = "/runs/1"
 
 
@@ -44,24 +46,14 @@ def test_a_class_leads_to_images_of_both_sets_and_on_to_one(shifted: Any) -> Non
 
 @pytest.mark.parametrize("path", ["/robustness", "/cells/shift/class-2", "/cells/shift/typical", "/classes/2"])
 def test_its_pages_fit_a_telephone(shifted: Any, path: str) -> None:
-    page = shifted
-    page.goto(RUN + path)
-    for box in page.locator(".heat-more > summary").all():
-        box.click()
-    width, room = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-    assert width <= room
-    assert page.locator("img:not([alt])").count() == 0
-    assert page.errors == []
+    fits_a_telephone(shifted, RUN + path)
 
 
-def test_it_can_be_read_without_a_script(shifted: Any, chromium: Any, site: Any) -> None:
-    cookies = shifted.context.cookies()
-    context = chromium.new_context(java_script_enabled=False, base_url=site.address)
-    context.add_cookies(cookies)
-    page = context.new_page()
+@pytest.mark.usefixtures("shifted")
+def test_it_can_be_read_without_a_script(unscripted: Any) -> None:
+    page = unscripted
     page.goto(f"{RUN}/robustness")
     assert "What kind of shift it is" in page.locator("#shift").inner_text()
     page.locator("#shift table.shift-lines a").first.click()
     page.wait_for_url("**/cells/shift/**")
     assert page.locator(".thumbs img").count() > 0
-    context.close()

@@ -6,32 +6,22 @@ from typing import Any
 
 import pytest
 
+from tests.browser.looks import fits_a_telephone
+from tests.web import smoothing
+
 RUN = "/runs/1"
 
 
 @pytest.fixture
-def smoothed(page: Any) -> Any:
+def smoothed(page: Any, judged: Any) -> Any:
     """The page of a browser whose run has a result of the kind, copies too."""
-    from app.store.models import AuditRun
-    from app.store.session import reading
-    from app.web.reader import LiveReader
-    from tests.web.smoothing import add_to
-
-    with reading() as session:
-        columns = LiveReader(session, session.get_one(AuditRun, 1)).score_reader.columns(["label", "correct"])
-    add_to(1, columns["label"].astype(int), ~columns["correct"].astype(bool), copies=1)
+    smoothing.add_to(1, *judged, copies=1)
     return page
 
 
 @pytest.mark.parametrize("path", ["/robustness", "/cells/smoothing/v0-r2", "/classes/0"])
 def test_its_pages_fit_a_telephone(smoothed: Any, path: str) -> None:
-    page = smoothed
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.goto(RUN + path)
-    width, room = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-    assert width <= room
-    assert page.locator("img:not([alt])").count() == 0
-    assert page.errors == []
+    fits_a_telephone(smoothed, RUN + path)
 
 
 def test_a_share_leads_to_its_images_and_an_image_to_its_radius(smoothed: Any) -> None:
@@ -45,10 +35,9 @@ def test_a_share_leads_to_its_images_and_an_image_to_its_radius(smoothed: Any) -
     assert page.errors == []
 
 
-def test_the_curves_can_be_read_without_a_script(smoothed: Any, chromium: Any, site: Any) -> None:
-    context = chromium.new_context(java_script_enabled=False, base_url=site.address)
-    context.add_cookies(smoothed.context.cookies())
-    page = context.new_page()
+@pytest.mark.usefixtures("smoothed")
+def test_the_curves_can_be_read_without_a_script(unscripted: Any) -> None:
+    page = unscripted
     page.goto(RUN + "/robustness")
     assert page.locator(".smooth-chart polyline.curve").count() == 8
     strokes = page.evaluate(
@@ -56,4 +45,3 @@ def test_the_curves_can_be_read_without_a_script(smoothed: Any, chromium: Any, s
     )
     assert len({*strokes}) == 2, "a colour for each noise"
     assert "Certified at r?" in page.locator("#smoothing").inner_text()
-    context.close()

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from PIL import Image
 
 from app.audits.attacks.budgets import sampled
 from app.audits.attacks.schema import SQUARE, UNBROKEN, WRONG, Params
 from app.audits.attacks.summarise import summarise
 from app.audits.attacks.worst import first_column
-from app.audits.base import Inputs, Split
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
 from tests.web.conftest import Results
-from tests.web.measured import publish
+from tests.web.measured import publish, square, stage_inputs
 
 FRAIL = 2
 """A class that withstands less than the others."""
@@ -42,7 +38,7 @@ def add_to(run_id: int, label: np.ndarray, wrong: np.ndarray, reason: str = "") 
     taken = np.where(outcome == 1, label[chosen, None], (label[chosen, None] + 1) % len(CLASSES))
     signs = np.tile(np.array([0, 0, 0, 0]), (len(chosen), 1))
     broke = np.flatnonzero(first_column(outcome) > 0)[:20]
-    files = [(int(chosen[i]) + TRAIN_ROWS, part, _webp(int(i) % 200, part * 90)) for i in broke for part in range(3)]
+    files = [(int(chosen[i]) + TRAIN_ROWS, part, square(int(i) % 200, part * 90)) for i in broke for part in range(3)]
     model = {
         "list.row": chosen + TRAIN_ROWS,
         "list.outcome": outcome,
@@ -57,18 +53,6 @@ def add_to(run_id: int, label: np.ndarray, wrong: np.ndarray, reason: str = "") 
         "list.picture": np.array([(row, part, len(data)) for row, part, data in files]),
         "list.amplified": np.array([(int(chosen[i]) + TRAIN_ROWS, 15.9375) for i in broke]),
     }
-    found = summarise(_inputs(label, {f"attack.{name}": array for name, array in model.items()}))
+    found = summarise(stage_inputs(label, "attack", model, PARAMS))
     publish(run_id, "attacks", "summarise", found, f"{n} {reason}")
     return dict(found.details)
-
-
-def _inputs(labels: np.ndarray, model: dict[str, np.ndarray]) -> Inputs:
-    manifest = pa.table({"row": np.arange(len(labels)) + TRAIN_ROWS, "label": labels.astype(np.int32)})
-    split = Split("val", manifest, None, None, None, model)
-    return Inputs(split, None, CLASSES, PARAMS, 0, "cpu", None, {}, lambda _share, _message: None)
-
-
-def _webp(red: int, green: int) -> bytes:
-    target = io.BytesIO()
-    Image.new("RGB", (8, 8), (red, green, 90)).save(target, "WEBP")
-    return target.getvalue()

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from PIL import Image
 
-from app.audits.base import Inputs, Split
 from app.audits.certificates.budgets import chosen
 from app.audits.certificates.evidence import CROWN, IBP, Evidence
 from app.audits.certificates.schema import (
@@ -29,7 +25,7 @@ from app.audits.texts import lines
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
 from tests.web.conftest import Results
-from tests.web.measured import publish
+from tests.web.measured import publish, square, stage_inputs
 
 PARAMS = Params.model_validate({"radii": ["2/255", "8/255"], "budget": "standard"})
 
@@ -43,7 +39,7 @@ def add_to(run_id: int, label: np.ndarray, wrong: np.ndarray, reason: str = "") 
     """Give a run a result of the kind; return its arrays."""
     n = len(label)
     places = np.sort(chosen((TRAIN_ROWS, TRAIN_ROWS + n), 0, PARAMS.model_dump())) - TRAIN_ROWS
-    found = summarise(_inputs(label, _shards(label[places], wrong[places], places, reason)))
+    found = summarise(stage_inputs(label, "prove", _shards(label[places], wrong[places], places, reason), PARAMS))
     publish(run_id, "certificates", "summarise", found, f"{len(label)} {reason}")
     return dict(found.details)
 
@@ -73,11 +69,11 @@ def _shards(label: np.ndarray, wrong: np.ndarray, places: np.ndarray, reason: st
     next_class = (label + 1) % len(CLASSES)
     taken = np.where(np.stack([wrong, *known.broken().T], 1), next_class[:, None], label[:, None])
     worst = worst_places(known.found, margin)[:20]
-    files = [(int(places[i]) + TRAIN_ROWS, part, _webp(int(i) % 200, part * 90)) for i in worst for part in range(3)]
+    files = [(int(places[i]) + TRAIN_ROWS, part, square(int(i) % 200, part * 90)) for i in worst for part in range(3)]
     cost = np.zeros((1, len(STEPS) + 1, len(COSTS)))
     cost[0, : FIRST_ATTACK + 2] = (50, 0, 1.25)
     cost[0, PGD] = (200, 24_000, 3.5)
-    found = {
+    return {
         "list.row": places + TRAIN_ROWS,
         **{f"list.{name}": getattr(known, name) for name in EVIDENCE},
         "list.margin": margin,
@@ -91,16 +87,3 @@ def _shards(label: np.ndarray, wrong: np.ndarray, places: np.ndarray, reason: st
         "list.picture": np.array([(row, part, len(data)) for row, part, data in files]),
         "list.amplified": np.array([(int(places[i]) + TRAIN_ROWS, 15.9375) for i in worst]),
     }
-    return {f"prove.{name}": array for name, array in found.items()}
-
-
-def _inputs(labels: np.ndarray, model: dict[str, np.ndarray]) -> Inputs:
-    manifest = pa.table({"row": np.arange(len(labels)) + TRAIN_ROWS, "label": labels.astype(np.int32)})
-    split = Split("val", manifest, None, None, None, model)
-    return Inputs(split, None, CLASSES, PARAMS, 0, "cpu", None, {}, lambda _share, _message: None)
-
-
-def _webp(red: int, green: int) -> bytes:
-    target = io.BytesIO()
-    Image.new("RGB", (8, 8), (red, green, 90)).save(target, "WEBP")
-    return target.getvalue()

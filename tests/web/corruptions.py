@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
-import pyarrow as pa
-from PIL import Image
 
-from app.audits.base import Inputs, Split
 from app.audits.corruptions.schema import Params
 from app.audits.corruptions.summarise import summarise
 from app.audits.drawn import drawn
 from tests.results_fixture import TRAIN_ROWS
-from tests.results_rows import CLASSES
 from tests.web.conftest import Results
-from tests.web.measured import publish
+from tests.web.measured import publish, square, stage_inputs
 
 PARAMS = Params.model_validate(
     {"kinds": ["fog", "frost", "saturate"], "severities": ["1", "3", "5"], "budget": "quick"}
@@ -43,22 +37,10 @@ def add_to(run_id: int, labels: np.ndarray, wrong: np.ndarray) -> dict[str, np.n
         "list.taken": generator.integers(0, 3, shape).astype(np.int32),
     }
     places = [(int(row) + TRAIN_ROWS, column) for row in chosen for column in range(CELLS + 1)]
-    files = [_webp(row % 200, column * 20) for row, column in places]
+    files = [square(row % 200, column * 20) for row, column in places]
     model["list.pictures"] = np.frombuffer(b"".join(files), np.uint8)
     model["list.picture"] = np.array([(*place, len(file)) for place, file in zip(places, files, strict=True)])
     model["list.size"] = np.array([[160, 160]])
-    found = summarise(_inputs(labels, {f"measure.{name}": array for name, array in model.items()}))
+    found = summarise(stage_inputs(labels, "measure", model, PARAMS))
     publish(run_id, "corruptions", "summarise", found, str(n))
     return dict(found.details)
-
-
-def _inputs(labels: np.ndarray, model: dict[str, np.ndarray]) -> Inputs:
-    manifest = pa.table({"row": np.arange(len(labels)) + TRAIN_ROWS, "label": labels.astype(np.int32)})
-    split = Split("val", manifest, None, None, None, model)
-    return Inputs(split, None, CLASSES, PARAMS, 0, "cpu", None, {}, lambda _share, _message: None)
-
-
-def _webp(red: int, green: int) -> bytes:
-    target = io.BytesIO()
-    Image.new("RGB", (8, 8), (red, green, 90)).save(target, "WEBP")
-    return target.getvalue()

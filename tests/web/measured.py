@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pyarrow.parquet as pq
+import io
+from collections.abc import Mapping
+from pathlib import Path
 
-from app.audits.base import Result
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from pydantic import BaseModel
+
+from app.audits.base import Inputs, Result, Split
 from app.services.membership import SCORES_FILE, score_file
 from app.store.artifacts import artifact_key
 from app.store.models import AuditRun
 from app.store.places import get_artifacts
 from app.store.session import transaction
+from tests.results_fixture import TRAIN_ROWS
+from tests.results_rows import CLASSES
 from workers.stages import results as saved
+
+
+def stage_inputs(
+    labels: np.ndarray, stage: str, found: dict[str, np.ndarray], params: BaseModel, earlier: Mapping[str, Path] = {}
+) -> Inputs:
+    """What the stage after `stage`, which works on the network, reads of the finished run."""
+    manifest = pa.table({"row": np.arange(len(labels)) + TRAIN_ROWS, "label": labels.astype(np.int32)})
+    model = {f"{stage}.{name}": array for name, array in found.items()}
+    split = Split("val", manifest, None, None, None, model)
+    return Inputs(split, None, CLASSES, params, 0, "cpu", None, earlier, lambda _share, _message: None)
+
+
+def square(red: int, green: int) -> bytes:
+    """A kept picture: a WebP of one colour."""
+    target = io.BytesIO()
+    Image.new("RGB", (8, 8), (red, green, 90)).save(target, "WEBP")
+    return target.getvalue()
 
 
 def publish(run_id: int, kind: str, stage: str, found: Result, version: str = "") -> None:

@@ -6,10 +6,8 @@ import io
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image
 
-from app.audits.base import Inputs, Split
 from app.audits.drawn import drawn
 from app.audits.patches.budgets import EFFORTS
 from app.audits.patches.schema import GRID, METHODS, NOT_RUN, UNKNOWN, Params
@@ -18,7 +16,7 @@ from app.audits.texts import lines
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
 from tests.web.conftest import Results
-from tests.web.measured import publish
+from tests.web.measured import publish, stage_inputs
 
 PARAMS = Params.model_validate({"sizes": ["5 %", "1 %", "2 %"], "budget": "quick"})
 SIDE = 32
@@ -65,15 +63,9 @@ def add_to(run_id: int, label: np.ndarray, wrong: np.ndarray) -> dict[str, Any]:
         "list.picture": np.array([len(file) for file in files]),
         "list.pictures": np.frombuffer(b"".join(files), np.uint8),
     }
-    found = summarise(_inputs(label, {f"certify.{name}": array for name, array in model.items()}))
+    found = summarise(stage_inputs(label, "certify", model, PARAMS))
     publish(run_id, "patches", "summarise", found)
     return dict(found.details)
-
-
-def _inputs(labels: np.ndarray, model: dict[str, np.ndarray]) -> Inputs:
-    manifest = pa.table({"row": np.arange(len(labels)) + TRAIN_ROWS, "label": labels.astype(np.int32)})
-    split = Split("val", manifest, None, None, None, model)
-    return Inputs(split, None, CLASSES, PARAMS, 0, "cpu", None, {}, lambda _share, _message: None)
 
 
 def _webp(red: int) -> bytes:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from app.audits.base import Inputs, Result, Split
+from app.audits.base import Result
 from app.audits.drawn import drawn
 from app.audits.smoothing.budgets import EFFORTS
 from app.audits.smoothing.schema import Params, amount
@@ -19,7 +18,7 @@ from app.store.places import get_artifacts
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
 from tests.web.conftest import Results
-from tests.web.measured import publish
+from tests.web.measured import publish, stage_inputs
 from workers.stages import results as saved
 
 NOISES = ["0.25", "0.5"]
@@ -44,9 +43,9 @@ def add_to(
     asked, n = params(budget, copies), len(label)
     chosen = np.sort(drawn((TRAIN_ROWS, TRAIN_ROWS + n), 0, EFFORTS[asked.budget].rows)) - TRAIN_ROWS
     own = _judged(label[chosen], wrong[chosen], asked, 0.0)
-    model = {f"smooth.list.{name}": array for name, array in own.items()} | {"smooth.list.row": chosen + TRAIN_ROWS}
+    model = {f"list.{name}": array for name, array in own.items()} | {"list.row": chosen + TRAIN_ROWS}
     key = artifact_key("smoothing", 1, test="web", budget=budget, copies=copies)
-    earlier = {}
+    earlier: dict[str, Path] = {}
     if copies:
         copied = {
             name: array.swapaxes(0, 1) for name, array in _judged(label[chosen], wrong[chosen], asked, 0.3).items()
@@ -54,10 +53,7 @@ def add_to(
         earlier["plan"] = _saved(f"{key}-plan", Result({}, details={"targets": chosen}))
         measured = {f"measured.{name}": array for name, array in copied.items()}
         earlier["copy"] = _saved(f"{key}-copy", Result({}, details={"models": np.arange(len(NOISES)), **measured}))
-    manifest = pa.table({"row": np.arange(n) + TRAIN_ROWS, "label": label.astype(np.int32)})
-    split = Split("val", manifest, None, None, None, model)
-    inputs = Inputs(split, None, CLASSES, asked, 0, "cpu", None, earlier, lambda _share, _message: None)
-    found = summarise(inputs)
+    found = summarise(stage_inputs(label, "smooth", model, asked, earlier))
     publish(run_id, "smoothing", "summarise", found, f"{n} {budget} {copies}")
     return dict(found.details)
 

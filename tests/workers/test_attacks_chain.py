@@ -21,17 +21,16 @@ from app.audits.attacks import AUDIT
 from app.audits.attacks.schema import NAMES, PROVEN, SQUARE, UNBROKEN, WRONG
 from app.loaders.models.layers import build_layers
 from app.settings import get_settings
-from app.store.models import AuditRun, Dataset, ModelVersion
+from app.store.models import AuditRun, ModelVersion
 from app.store.places import get_artifacts
 from app.store.repositories import jobs
-from app.store.session import reading, transaction
+from app.store.session import reading
 from tests.workers import build
-from tests.workers.home import fresh_home
-from workers import run_plan, warm
+from tests.workers.audited import Audited, Network, Wanted, audited
+from workers import run_plan
 from workers.run_plan import load_run
 from workers.stages import model_shard
 from workers.stages.predict import ask_child
-from workers.testing import Twin
 
 pytestmark = pytest.mark.xdist_group("attacks-chain")
 
@@ -91,36 +90,24 @@ def patience() -> list[float | None]:
     return []
 
 
+NETWORKS = {
+    "layers": Network(lambda: save(coloured().state_dict())),
+    "script": Network(scripted, {"format": "torchscript", "architecture": ""}),
+    "graph": Network(as_onnx, {"format": "onnx", "architecture": ""}),
+}
+WANTED = {"gradients": Wanted("layers", PARAMS), "none": Wanted("script", PARAMS), "onnx": Wanted("graph", PARAMS)}
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, patience: list[float | None]) -> Iterator[dict[str, AuditRun]]:
+def runs(tmp_path_factory: pytest.TempPathFactory, patience: list[float | None]) -> Iterator[Audited]:
     def ask(*given: Any, seconds: float | None = None) -> dict[str, Any]:
         patience.append(seconds)
         return ask_child(*given, seconds=seconds)
 
-    with pytest.MonkeyPatch.context() as patch, fresh_home(tmp_path_factory.mktemp("att"), patch, shard_rows="7"):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model_shard, "ask_child", ask)
-        twin = Twin()
-        with transaction() as session:
-            dataset = build.dataset(session, build.project(session), build.images_zip())
-        twin.run_workflow("import_dataset", dataset.id)
-        made = {}
-        for name, blob, spec in (
-            ("gradients", save(coloured().state_dict()), {}),
-            ("none", scripted(), {"format": "torchscript", "architecture": ""}),
-            ("onnx", as_onnx(), {"format": "onnx", "architecture": ""}),
-        ):
-            with transaction() as session:
-                version = build.version(session, dataset.project_id, blob, **spec)
-            twin.run_workflow("check_model", version.id)
-            with transaction() as session:
-                data, net = session.get_one(Dataset, dataset.id), session.get_one(ModelVersion, version.id)
-                assert net.status == "succeeded", net.error
-                run = build.run(session, data, net, kinds=["attacks"], params={"attacks": PARAMS})
-            twin.run_workflow("audit_run", run.id)
-            with reading() as session:
-                made[name] = session.get_one(AuditRun, run.id)
-        yield made
-        warm._drop_child()
+        with audited(tmp_path_factory.mktemp("att"), "attacks", NETWORKS, WANTED, checked=True) as made:
+            yield made
 
 
 def folder(run: AuditRun) -> Path:
@@ -132,8 +119,10 @@ def detail(run: AuditRun, name: str) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize("name", ["gradients", "none", "onnx"])
-def test_the_run_ends_with_one_outcome_an_image_and_radius(runs: dict[str, AuditRun], name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["gradients", *(pytest.param(name, marks=pytest.mark.long) for name in ("none", "onnx"))]
+)
+def test_the_run_ends_with_one_outcome_an_image_and_radius(runs: Audited, name: str) -> None:
     run = runs[name]
     assert (run.status, run.error) == ("succeeded", "")
     outcome, by = detail(run, "outcome"), detail(run, "by")
@@ -147,7 +136,7 @@ def test_the_run_ends_with_one_outcome_an_image_and_radius(runs: dict[str, Audit
     assert (detail(run, "taken")[outcome == 1] == detail(run, "labels")[np.nonzero(outcome == 1)[0]]).all()
 
 
-def test_the_summary_is_that_of_its_outcomes(runs: dict[str, AuditRun]) -> None:
+def test_the_summary_is_that_of_its_outcomes(runs: Audited) -> None:
     run = runs["gradients"]
     summary, outcome = run.summary["attacks"], detail(run, "outcome")
     assert (summary["rows"], summary["of_rows"], summary["no_gradients"]) == (18, 18, "")
@@ -162,7 +151,8 @@ def test_the_summary_is_that_of_its_outcomes(runs: dict[str, AuditRun]) -> None:
     assert titles["A large ε breaks everything"]
 
 
-def test_without_gradients_square_alone_runs_and_the_summary_says_why(runs: dict[str, AuditRun]) -> None:
+@pytest.mark.long
+def test_without_gradients_square_alone_runs_and_the_summary_says_why(runs: Audited) -> None:
     run = runs["none"]
     assert "gives no gradients" in run.summary["attacks"]["no_gradients"]
     by = detail(run, "by")
@@ -176,7 +166,8 @@ def test_without_gradients_square_alone_runs_and_the_summary_says_why(runs: dict
     }
 
 
-def test_gradients_through_a_converted_graph_find_what_those_of_the_weights_find(runs: dict[str, AuditRun]) -> None:
+@pytest.mark.long
+def test_gradients_through_a_converted_graph_find_what_those_of_the_weights_find(runs: Audited) -> None:
     assert runs["onnx"].summary["attacks"]["no_gradients"] == ""
     for name in ("outcome", "taken"):
         assert (detail(runs["onnx"], name) == detail(runs["gradients"], name)).all()
@@ -184,15 +175,17 @@ def test_gradients_through_a_converted_graph_find_what_those_of_the_weights_find
     assert SQUARE not in detail(runs["onnx"], "by")
 
 
-def test_the_check_after_upload_says_who_gives_no_gradients(runs: dict[str, AuditRun]) -> None:
+@pytest.mark.long
+def test_the_check_after_upload_says_who_gives_no_gradients(runs: Audited) -> None:
+    asked = {name: runs[name] for name in WANTED}
     with reading() as session:
-        said = {name: session.get_one(ModelVersion, run.model_version_id).smoke for name, run in runs.items()}
+        said = {name: session.get_one(ModelVersion, run.model_version_id).smoke for name, run in asked.items()}
     assert said["gradients"]["doubts"] == said["onnx"]["doubts"] == []
     (doubt,) = said["none"]["doubts"]
     assert "Attacks can use no gradients" in doubt
 
 
-def test_kept_pictures_are_original_change_and_result(runs: dict[str, AuditRun]) -> None:
+def test_kept_pictures_are_original_change_and_result(runs: Audited) -> None:
     run = runs["gradients"]
     places, ends = detail(run, "pictures.of").tolist(), detail(run, "pictures.ends").tolist()
     data, factors = detail(run, "pictures.bytes").tobytes(), detail(run, "pictures.amplified")
@@ -219,18 +212,17 @@ def test_kept_pictures_are_original_change_and_result(runs: dict[str, AuditRun])
         assert int(before) == int(detail(run, "taken")[place, 0]) == int(detail(run, "labels")[place])
 
 
-def test_the_training_split_is_left_alone(runs: dict[str, AuditRun]) -> None:
+def test_the_training_split_is_left_alone(runs: Audited) -> None:
     with reading() as session:
         stages = {stage.name: stage for stage in jobs.stages(session, "run", runs["gradients"].id)}
     assert (stages["attacks:attack"].done, stages["attacks:attack"].total) == (18, 18)
 
 
 def test_shards_are_small_and_may_take_as_long_as_training(
-    runs: dict[str, AuditRun], patience: list[float | None], monkeypatch: pytest.MonkeyPatch
+    runs: Audited, patience: list[float | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert patience == [get_settings().retrain_seconds] * 9
-    stage = AUDIT.model_stages[0]
-    plan = load_run(runs["gradients"].id)
+    stage, plan = AUDIT.model_stages[0], load_run(runs["gradients"].id)
+    assert patience == [get_settings().retrain_seconds] * 3 * len(runs)
     for rows, expected in ((5, [5, 5, 5, 3]), (64, [7, 7, 4]), (0, [7, 7, 4])):
         small = replace(stage, shard_rows=rows)
         monkeypatch.setattr(run_plan, "model_stage", lambda _line, small=small: ("attacks", small))

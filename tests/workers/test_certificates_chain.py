@@ -20,15 +20,13 @@ from app.audits.certificates.evidence import CROWN, IBP, POLYTOPE
 from app.audits.certificates.schema import BROKEN, COMPLETE, OPEN, PGD, PROVEN, SAFE, STEPS
 from app.loaders.models.layers import build_layers
 from app.loaders.models.spec import Preprocessing
-from app.store.models import AuditRun, Dataset, ModelVersion
+from app.store.models import AuditRun
 from app.store.places import get_artifacts
 from app.store.repositories import jobs
-from app.store.session import reading, transaction
+from app.store.session import reading
 from tests.workers import build
-from tests.workers.home import fresh_home
+from tests.workers.audited import Audited, Network, Wanted, audited
 from tests.workers.test_attacks_chain import scripted
-from workers import warm
-from workers.testing import Twin
 
 pytestmark = pytest.mark.xdist_group("certificates-chain")
 
@@ -58,40 +56,21 @@ def bent() -> nn.Module:
     return network.eval()
 
 
+NETWORKS = {
+    "layers": Network(lambda: save(bent().state_dict()), SMALL | {"architecture": LAYERS}),
+    "script": Network(scripted, {"format": "torchscript", "architecture": ""}),
+}
+WANTED = {
+    "quick": Wanted("layers", QUICK),
+    "standard": Wanted("layers", STANDARD),
+    "hidden": Wanted("script", QUICK),
+}
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, AuditRun]]:
-    with pytest.MonkeyPatch.context() as patch, fresh_home(tmp_path_factory.mktemp("cer"), patch, shard_rows="7"):
-        twin = Twin()
-        with transaction() as session:
-            dataset = build.dataset(session, build.project(session), build.images_zip())
-        twin.run_workflow("import_dataset", dataset.id)
-        made = {}
-        hidden = {"format": "torchscript", "architecture": ""}
-        versions = [
-            _version(twin, dataset, save(bent().state_dict()), SMALL | {"architecture": LAYERS}),
-            _version(twin, dataset, scripted(), hidden),
-        ]
-        for name, version, params in (
-            ("quick", versions[0], QUICK), ("standard", versions[0], STANDARD), ("hidden", versions[1], QUICK),
-        ):  # fmt: skip
-            with transaction() as session:
-                data, net = session.get_one(Dataset, dataset.id), session.get_one(ModelVersion, version)
-                run = build.run(session, data, net, kinds=["certificates"], params={"certificates": params})
-            twin.run_workflow("audit_run", run.id)
-            with reading() as session:
-                made[name] = session.get_one(AuditRun, run.id)
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
+    with audited(tmp_path_factory.mktemp("cer"), "certificates", NETWORKS, WANTED) as made:
         yield made
-        warm._drop_child()
-
-
-def _version(twin: Twin, dataset: Dataset, blob: bytes, spec: dict[str, Any]) -> int:
-    with transaction() as session:
-        version = build.version(session, dataset.project_id, blob, **spec)
-    twin.run_workflow("check_model", version.id)
-    with reading() as session:
-        made = session.get_one(ModelVersion, version.id)
-        assert made.status == "succeeded", made.error
-    return version.id
 
 
 def folder(run: AuditRun) -> Path:
@@ -103,8 +82,10 @@ def detail(run: AuditRun, name: str) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize("name", ["quick", "standard", "hidden"])
-def test_the_run_ends_with_one_state_an_image_and_radius(runs: dict[str, AuditRun], name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["quick", *(pytest.param(name, marks=pytest.mark.long) for name in ("standard", "hidden"))]
+)
+def test_the_run_ends_with_one_state_an_image_and_radius(runs: Audited, name: str) -> None:
     run = runs[name]
     assert (run.status, run.error) == ("succeeded", "")
     state = detail(run, "state")
@@ -114,7 +95,7 @@ def test_the_run_ends_with_one_state_an_image_and_radius(runs: dict[str, AuditRu
     assert (state[~detail(run, "right")] == BROKEN).all()
 
 
-def test_the_hierarchy_of_proofs_and_attacks_holds(runs: dict[str, AuditRun]) -> None:
+def test_the_hierarchy_of_proofs_and_attacks_holds(runs: Audited) -> None:
     bounds, found = detail(runs["quick"], "bounds"), detail(runs["quick"], "found")
     by_intervals = bounds[:, :, IBP] > 0
     assert by_intervals.any()
@@ -125,8 +106,9 @@ def test_the_hierarchy_of_proofs_and_attacks_holds(runs: dict[str, AuditRun]) ->
     assert (detail(runs["quick"], "by") == PGD).any()
 
 
-def test_no_random_change_breaks_what_is_proven(runs: dict[str, AuditRun]) -> None:
-    run, generator = runs["standard"], np.random.default_rng(0)
+@pytest.mark.parametrize("name", ["quick", pytest.param("standard", marks=pytest.mark.long)])
+def test_no_random_change_breaks_what_is_proven(runs: Audited, name: str) -> None:
+    run, generator = runs[name], np.random.default_rng(0)
     state, images = detail(run, "state"), _images()
     network = bent()
     for place, column in np.argwhere(state == PROVEN).tolist():
@@ -138,7 +120,8 @@ def test_no_random_change_breaks_what_is_proven(runs: dict[str, AuditRun]) -> No
             assert (network(_normalised(x)).argmax(1) == label).all()
 
 
-def test_complete_verification_and_dear_attacks_leave_less_undecided(runs: dict[str, AuditRun]) -> None:
+@pytest.mark.long
+def test_complete_verification_and_dear_attacks_leave_less_undecided(runs: Audited) -> None:
     quick, standard = (detail(runs[name], "state") for name in ("quick", "standard"))
     assert (detail(runs["quick"], "complete") == -1).all()
     open_before = quick == OPEN
@@ -152,7 +135,7 @@ def test_complete_verification_and_dear_attacks_leave_less_undecided(runs: dict[
     assert STEPS[POLYTOPE + 1] in steps
 
 
-def test_the_summary_is_that_of_its_states(runs: dict[str, AuditRun]) -> None:
+def test_the_summary_is_that_of_its_states(runs: Audited) -> None:
     summary, state = runs["quick"].summary["certificates"], detail(runs["quick"], "state")
     assert (summary["rows"], summary["of_rows"], summary["not_provable"]) == (18, 18, "")
     assert [level["text"] for level in summary["levels"]] == ["1/10", "0.2", "3/10"]
@@ -160,13 +143,17 @@ def test_the_summary_is_that_of_its_states(runs: dict[str, AuditRun]) -> None:
         assert level["bracket"]["proven"]["value"] == pytest.approx((state[:, column] == PROVEN).mean())
         assert level["bracket"]["undecided"] == int((state[:, column] == OPEN).sum())
     assert np.isnan(detail(runs["quick"], "radius")).all()
+
+
+@pytest.mark.long
+def test_radii_lie_between_those_that_are_proven_and_not(runs: Audited) -> None:
     radius, proven = detail(runs["standard"], "radius"), (detail(runs["standard"], "state") == PROVEN).sum(1)
     limits = np.array([0.0, *RADII, 0.6])
     assert (radius >= limits[proven] - 1e-6).all()
     assert (radius <= limits[proven + 1] + 1e-6).all()
 
 
-def test_counterexamples_were_replayed_and_their_pictures_kept(runs: dict[str, AuditRun]) -> None:
+def test_counterexamples_were_replayed_and_their_pictures_kept(runs: Audited) -> None:
     run = runs["quick"]
     places, ends = detail(run, "pictures.of").tolist(), detail(run, "pictures.ends").tolist()
     assert places
@@ -183,7 +170,8 @@ def test_counterexamples_were_replayed_and_their_pictures_kept(runs: dict[str, A
         assert taken[0] == label != taken[column + 1]
 
 
-def test_a_network_whose_layers_are_hidden_is_attacked_and_says_so(runs: dict[str, AuditRun]) -> None:
+@pytest.mark.long
+def test_a_network_whose_layers_are_hidden_is_attacked_and_says_so(runs: Audited) -> None:
     summary = runs["hidden"].summary["certificates"]
     assert summary["not_provable"]
     assert "gives no gradients" in summary["no_gradients"]
@@ -191,7 +179,7 @@ def test_a_network_whose_layers_are_hidden_is_attacked_and_says_so(runs: dict[st
     assert all(level["bracket"]["proven"]["value"] == 0 for level in summary["levels"])
 
 
-def test_the_training_split_is_left_alone(runs: dict[str, AuditRun]) -> None:
+def test_the_training_split_is_left_alone(runs: Audited) -> None:
     with reading() as session:
         stages = {stage.name: stage for stage in jobs.stages(session, "run", runs["quick"].id)}
     assert (stages["certificates:prove"].done, stages["certificates:prove"].total) == (18, 18)

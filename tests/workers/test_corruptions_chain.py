@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +12,15 @@ from PIL import Image
 from safetensors.torch import load
 
 from app.loaders.models.layers import build_layers
+from app.loaders.models.spec import Preprocessing
 from app.numerics.corruptions.corrupt import corrupt
 from app.store.images import DatasetImages
-from app.store.models import AuditRun, Dataset, ModelVersion
+from app.store.models import AuditRun, Dataset
 from app.store.places import get_artifacts, get_blobs
 from app.store.repositories import jobs
-from app.store.session import reading, transaction
+from app.store.session import reading
 from tests.workers import build
-from tests.workers.home import fresh_home
-from workers import warm
-from workers.testing import Twin
+from tests.workers.audited import Network, Wanted, audited
 
 pytestmark = pytest.mark.xdist_group("corruptions-chain")
 
@@ -32,21 +30,9 @@ CELLS = [("gaussian_noise", 2), ("gaussian_noise", 5), ("fog", 2), ("fog", 5), (
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AuditRun]:
-    with pytest.MonkeyPatch.context() as patch, fresh_home(tmp_path_factory.mktemp("cor"), patch, shard_rows="7"):
-        twin = Twin()
-        with transaction() as session:
-            dataset = build.dataset(session, build.project(session), build.images_zip())
-        twin.run_workflow("import_dataset", dataset.id)
-        with transaction() as session:
-            version = build.version(session, dataset.project_id, build.weights())
-        twin.run_workflow("check_model", version.id)
-        with transaction() as session:
-            data, net = session.get_one(Dataset, dataset.id), session.get_one(ModelVersion, version.id)
-            made = build.run(session, data, net, kinds=["corruptions"], params={"corruptions": PARAMS})
-        twin.run_workflow("audit_run", made.id)
-        with reading() as session:
-            yield session.get_one(AuditRun, made.id)
-        warm._drop_child()
+    network, wanted = {"layers": Network(build.weights)}, {"run": Wanted("layers", PARAMS)}
+    with audited(tmp_path_factory.mktemp("cor"), "corruptions", network, wanted) as made:
+        yield made["run"]
 
 
 def detail(run: AuditRun, name: str) -> np.ndarray:
@@ -62,12 +48,10 @@ def pictures(run: AuditRun) -> torch.Tensor:
     return torch.tensor(np.stack([np.asarray(Image.open(io.BytesIO(data))) for data in rows])).permute(0, 3, 1, 2)
 
 
-def logits(run: AuditRun, images: torch.Tensor) -> torch.Tensor:
-    with reading() as session:
-        steps: dict[str, Any] = session.get_one(ModelVersion, run.model_version_id).spec["preprocessing"]
-    network = build_layers(build.LAYERS)
+def logits(images: torch.Tensor) -> torch.Tensor:
+    network, steps = build_layers(build.LAYERS), Preprocessing()
     network.load_state_dict(load(build.weights()))
-    mean, std = (torch.tensor(steps[name]).view(3, 1, 1) for name in ("mean", "std"))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (steps.mean, steps.std))
     with torch.no_grad():
         found: torch.Tensor = network.eval()((images.float() / 255 - mean) / std)
     return found
@@ -81,7 +65,7 @@ def test_every_cell_is_what_the_network_says_of_the_corrupted_images(run: AuditR
         seen = images
         if kind:
             seen = corrupt(images, kind, severity, family="cifar-c", rows=range(18, 36), seed=run.seed)
-        expected = logits(run, seen)
+        expected = logits(seen)
         own = expected[torch.arange(18), labels]
         others = expected.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
         np.testing.assert_allclose(detail(run, "margin")[:, column], own - others, atol=0.02)

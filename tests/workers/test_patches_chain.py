@@ -13,15 +13,12 @@ from PIL import Image
 from safetensors.torch import save
 
 from app.audits.patches.schema import GRID, METHODS, UNKNOWN
-from app.store.models import AuditRun, Dataset, ModelVersion
+from app.store.models import AuditRun
 from app.store.places import get_artifacts
 from app.store.repositories import jobs
-from app.store.session import reading, transaction
-from tests.workers import build
-from tests.workers.home import fresh_home
+from app.store.session import reading
+from tests.workers.audited import Audited, Network, Wanted, audited
 from tests.workers.test_attacks_chain import coloured, scripted
-from workers import warm
-from workers.testing import Twin
 
 pytestmark = pytest.mark.xdist_group("patches-chain")
 
@@ -36,34 +33,25 @@ def transformer() -> bytes:
     return save(timm.create_model(VIT, num_classes=3, img_size=32).state_dict())
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, AuditRun]]:
-    with pytest.MonkeyPatch.context() as patch, fresh_home(tmp_path_factory.mktemp("pat"), patch, shard_rows="7"):
-        twin = Twin()
-        with transaction() as session:
-            dataset = build.dataset(session, build.project(session), build.images_zip())
-        twin.run_workflow("import_dataset", dataset.id)
-        stretched = {"size": [32, 32], "resize": "stretch"}
-        made = {}
-        for name, blob, spec, params in (
-            ("weights", save(coloured().state_dict()), {}, PARAMS),
-            ("script", scripted(), {"format": "torchscript", "architecture": ""}, PARAMS),
-            ("tokens", transformer(), {"architecture": f"timm:{VIT}", "preprocessing": stretched}, VOTES),
-        ):
-            with transaction() as session:
-                version = build.version(session, dataset.project_id, blob, **spec)
-            with transaction() as session:
-                data, net = session.get_one(Dataset, dataset.id), session.get_one(ModelVersion, version.id)
-                net.status = "succeeded"  # what a check finds is tested elsewhere, and takes longer than all of this
-                run = build.run(session, data, net, kinds=["patches"], params={"patches": params})
-            twin.run_workflow("audit_run", run.id)
-            with reading() as session:
-                made[name] = session.get_one(AuditRun, run.id)
-        yield made
-        warm._drop_child()
-
-
 VOTES = {"sizes": ["4 px"], "budget": "quick", "methods": ["two masks", "smoothed ViT"], "stride": 8}
+NETWORKS = {
+    "layers": Network(lambda: save(coloured().state_dict())),
+    "script": Network(scripted, {"format": "torchscript", "architecture": ""}),
+    "transformer": Network(
+        transformer, {"architecture": f"timm:{VIT}", "preprocessing": {"size": [32, 32], "resize": "stretch"}}
+    ),
+}
+WANTED = {
+    "weights": Wanted("layers", PARAMS),
+    "script": Wanted("script", PARAMS),
+    "tokens": Wanted("transformer", VOTES),
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
+    with audited(tmp_path_factory.mktemp("pat"), "patches", NETWORKS, WANTED) as made:
+        yield made
 
 
 def detail(run: AuditRun, name: str) -> np.ndarray:
@@ -71,8 +59,10 @@ def detail(run: AuditRun, name: str) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize("name", ["weights", "script", "tokens"])
-def test_the_run_ends_with_one_answer_an_image_method_and_size(runs: dict[str, AuditRun], name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["weights", *(pytest.param(name, marks=pytest.mark.long) for name in ("script", "tokens"))]
+)
+def test_the_run_ends_with_one_answer_an_image_method_and_size(runs: Audited, name: str) -> None:
     run = runs[name]
     assert (run.status, run.error) == ("succeeded", "")
     sizes = [size["px"] for size in run.summary["patches"]["sizes"]]
@@ -86,7 +76,7 @@ def test_the_run_ends_with_one_answer_an_image_method_and_size(runs: dict[str, A
     assert [row["method"] for row in run.summary["patches"]["methods"]] == ran
 
 
-def test_a_network_of_means_is_certified_against_small_patches_alone(runs: dict[str, AuditRun]) -> None:
+def test_a_network_of_means_is_certified_against_small_patches_alone(runs: Audited) -> None:
     run = runs["weights"]
     sure = detail(run, "labels") > 0
     assert detail(run, "certified")[sure, 0].mean(axis=0).tolist() == [1, 1], "blue is known least surely"
@@ -100,24 +90,26 @@ def test_a_network_of_means_is_certified_against_small_patches_alone(runs: dict[
     assert "no plain vision transformer" in run.summary["patches"]["left_out"]["smoothed ViT"]
 
 
-def test_formats_agree(runs: dict[str, AuditRun]) -> None:
+@pytest.mark.long
+def test_formats_agree(runs: Audited) -> None:
     for name in ("certified", "defended", "map"):
         assert (detail(runs["weights"], name) == detail(runs["script"], name)).all(), name
     assert "needs safetensors" in runs["script"].summary["patches"]["left_out"]["smoothed ViT"]
 
 
-def test_maps_are_safe_everywhere_where_the_image_is_certified(runs: dict[str, AuditRun]) -> None:
-    for run in (runs["weights"], runs["tokens"]):
-        maps, certified = detail(run, "map"), detail(run, "certified")
-        assert maps.shape[1:] == (len(METHODS), certified.shape[2], GRID, GRID)
-        places = [detail(run, "positions").tolist().index(position) for position in detail(run, "mapped").tolist()]
-        assert len(places) == 18
-        held = certified[places]
-        assert (maps[held == 1] >= 0).all()
-        assert (maps[held == -1] == UNKNOWN).all()
+@pytest.mark.parametrize("name", ["weights", pytest.param("tokens", marks=pytest.mark.long)])
+def test_maps_are_safe_everywhere_where_the_image_is_certified(runs: Audited, name: str) -> None:
+    run = runs[name]
+    maps, certified = detail(run, "map"), detail(run, "certified")
+    assert maps.shape[1:] == (len(METHODS), certified.shape[2], GRID, GRID)
+    places = [detail(run, "positions").tolist().index(position) for position in detail(run, "mapped").tolist()]
+    assert len(places) == 18
+    held = certified[places]
+    assert (maps[held == 1] >= 0).all()
+    assert (maps[held == -1] == UNKNOWN).all()
 
 
-def test_kept_pictures_are_what_the_network_gets(runs: dict[str, AuditRun]) -> None:
+def test_kept_pictures_are_what_the_network_gets(runs: Audited) -> None:
     run = runs["weights"]
     ends, data = detail(run, "pictures.ends").tolist(), detail(run, "pictures.bytes").tobytes()
     assert len(ends) == len(detail(run, "mapped")) == 18
@@ -125,7 +117,7 @@ def test_kept_pictures_are_what_the_network_gets(runs: dict[str, AuditRun]) -> N
         assert Image.open(io.BytesIO(data[start:end])).size == (16, 16)
 
 
-def test_only_the_audited_split_is_tested(runs: dict[str, AuditRun]) -> None:
+def test_only_the_audited_split_is_tested(runs: Audited) -> None:
     with reading() as session:
         stages: dict[str, Any] = {stage.name: stage for stage in jobs.stages(session, "run", runs["weights"].id)}
     assert (stages["patches:certify"].done, stages["patches:certify"].total) == (18, 18)

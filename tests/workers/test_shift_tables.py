@@ -21,7 +21,7 @@ from tests.workers import build
 from tests.workers.home import fresh_home
 from workers.testing import Twin
 
-pytestmark = pytest.mark.xdist_group("shift-tables")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("shift-tables")]
 
 FIRST, SECOND, COVERED = 90, 60, 50
 

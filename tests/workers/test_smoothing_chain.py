@@ -17,14 +17,11 @@ from torch import nn
 
 from app.audits.retraining import read_plan
 from app.store.images import DatasetImages
-from app.store.models import AuditRun, Dataset, ModelVersion
+from app.store.models import AuditRun, Dataset
 from app.store.places import get_artifacts, get_blobs
 from app.store.repositories import jobs
-from app.store.session import reading, transaction
-from tests.workers import build
-from tests.workers.home import fresh_home
-from workers import warm
-from workers.testing import Twin
+from app.store.session import reading
+from tests.workers.audited import Audited, Network, Wanted, audited
 
 pytestmark = pytest.mark.xdist_group("smoothing-chain")
 
@@ -59,34 +56,19 @@ def scripted() -> bytes:
     return target.getvalue()
 
 
+NETWORKS = {
+    "layers": Network(
+        lambda: save(one_pixel().state_dict()), {"architecture": LAYERS, "preprocessing": PLAIN}, {"recipe": RECIPE}
+    ),
+    "script": Network(scripted, {"format": "torchscript", "architecture": "", "preprocessing": PLAIN}),
+}
+WANTED = {"copied": Wanted("layers", COPIED), "full": Wanted("layers", FULL), "script": Wanted("script", QUICK)}
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, AuditRun]]:
-    with pytest.MonkeyPatch.context() as patch, fresh_home(tmp_path_factory.mktemp("smo"), patch, shard_rows="7"):
-        twin = Twin()
-        with transaction() as session:
-            dataset = build.dataset(session, build.project(session), build.images_zip(PER_CLASS))
-        twin.run_workflow("import_dataset", dataset.id)
-        made, versions = {}, {}
-        for name, blob, spec in (
-            ("layers", save(one_pixel().state_dict()), {"architecture": LAYERS}),
-            ("script", scripted(), {"format": "torchscript", "architecture": ""}),
-        ):
-            with transaction() as session:
-                version = build.version(
-                    session, dataset.project_id, blob, {"recipe": RECIPE}, preprocessing=PLAIN, **spec
-                )
-            twin.run_workflow("check_model", version.id)
-            versions[name] = version.id
-        for name, params in (("copied", COPIED), ("full", FULL), ("script", QUICK)):
-            with transaction() as session:
-                data = session.get_one(Dataset, dataset.id)
-                net = session.get_one(ModelVersion, versions["script" if name == "script" else "layers"])
-                run = build.run(session, data, net, kinds=["smoothing"], params={"smoothing": params})
-            twin.run_workflow("audit_run", run.id)
-            with reading() as session:
-                made[name] = session.get_one(AuditRun, run.id)
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
+    with audited(tmp_path_factory.mktemp("smo"), "smoothing", NETWORKS, WANTED, per_class=PER_CLASS) as made:
         yield made
-        warm._drop_child()
 
 
 def detail(run: AuditRun, name: str, stage: str = "summarise") -> np.ndarray:
@@ -117,10 +99,10 @@ def true_shares(run: AuditRun, sigma: float) -> np.ndarray:
     return np.array(found)
 
 
-@pytest.mark.parametrize(("name", "variants"), [("copied", 4), ("full", 1), ("script", 2)])
-def test_each_image_has_an_answer_for_every_noise_and_radius(
-    runs: dict[str, AuditRun], name: str, variants: int
-) -> None:
+@pytest.mark.parametrize(
+    ("name", "variants"), [("copied", 4), ("full", 1), pytest.param("script", 2, marks=pytest.mark.long)]
+)
+def test_each_image_has_an_answer_for_every_noise_and_radius(runs: Audited, name: str, variants: int) -> None:
     run = runs[name]
     assert (run.error, run.status) == ("", "succeeded")
     decided, radius = detail(run, "decided"), detail(run, "radius")
@@ -137,7 +119,7 @@ def test_each_image_has_an_answer_for_every_noise_and_radius(
         assert variant["mean_copies"] == pytest.approx(detail(run, "used")[:, number].mean())
 
 
-def test_radii_never_exceed_what_integration_gives_and_come_close(runs: dict[str, AuditRun]) -> None:
+def test_radii_never_exceed_what_integration_gives_and_come_close(runs: Audited) -> None:
     run = runs["full"]
     sigma, shares = NOISES[1], true_shares(run, NOISES[1])
     exact, found = sigma * norm.ppf(shares), np.nan_to_num(detail(run, "radius")[:, 0])
@@ -147,7 +129,7 @@ def test_radii_never_exceed_what_integration_gives_and_come_close(runs: dict[str
     assert (found[tight] > exact[tight] - 0.25 * sigma).all()
 
 
-def test_asking_agrees_with_ten_thousand_copies_and_shows_far_fewer(runs: dict[str, AuditRun]) -> None:
+def test_asking_agrees_with_ten_thousand_copies_and_shows_far_fewer(runs: Audited) -> None:
     asked, full = detail(runs["copied"], "decided")[:, 1:2], detail(runs["full"], "decided")
     decided = asked != -1
     assert (asked == full)[decided].all()
@@ -155,12 +137,13 @@ def test_asking_agrees_with_ten_thousand_copies_and_shows_far_fewer(runs: dict[s
     assert detail(runs["copied"], "used")[:, 1].mean() < 0.15 * detail(runs["full"], "used").mean()
 
 
-def test_another_format_of_the_same_network_has_the_same_radii(runs: dict[str, AuditRun]) -> None:
+@pytest.mark.long
+def test_another_format_of_the_same_network_has_the_same_radii(runs: Audited) -> None:
     for name in ("taken", "decided", "used", "hits"):
         np.testing.assert_array_equal(detail(runs["script"], name), detail(runs["copied"], name)[:, :2], name)
 
 
-def test_a_copy_is_trained_with_each_noise_and_stands_it_better(runs: dict[str, AuditRun]) -> None:
+def test_a_copy_is_trained_with_each_noise_and_stands_it_better(runs: Audited) -> None:
     run = runs["copied"]
     plan = read_plan(get_artifacts().local(run.details_keys["smoothing:plan"]), ROWS)
     assert plan.masks.all()

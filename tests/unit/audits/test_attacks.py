@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from pydantic import ValidationError
@@ -20,9 +18,9 @@ from app.audits.attacks.schema import NAMES, SQUARE, AttacksSummary, Params
 from app.audits.attacks.summarise import summarise
 from app.audits.attacks.words import sentences
 from app.audits.attacks.worst import first_column, worst_places
-from app.audits.base import Inputs
 from app.audits.epsilon import radius
-from app.audits.pixels import PixelBatch, PixelNetwork, PixelShard
+from app.audits.pixels import PixelNetwork, PixelShard
+from tests.unit.audits.pixel_shards import ever_surer, pixel_shard, stage_inputs
 from tests.unit.audits.planted_inputs import planted_inputs
 
 PARAMS = Params.model_validate({"radii": ["1/10", "0.02"], "budget": "quick"})
@@ -39,35 +37,12 @@ def network(forward: Any = brightest, **changes: Any) -> PixelNetwork:
 
 
 def shard(start: int = 0, rows: int = ROWS, net: PixelNetwork | None = None, **changes: Any) -> PixelShard:
-    images = np.random.default_rng(0).integers(100, 120, (ROWS, 3, 8, 8), dtype=np.uint8)
-    images[np.arange(ROWS), np.arange(ROWS) % 3] += np.arange(0, 5 * ROWS, 5, dtype=np.uint8)[:, None, None]
-    mine = torch.from_numpy(images[start : start + rows])
-
-    def pictures(places: Sequence[int]) -> Iterator[PixelBatch]:
-        for at in range(0, len(places), 7):
-            part = np.asarray(places[at : at + 7], np.int64)
-            yield PixelBatch(part, mine[part])
-
-    made = PixelShard(
-        classify=lambda _pictures: pytest.fail("attacks ask the network on numbers"),
-        pictures=pictures,
-        labels=np.arange(start, start + rows) % 3,
-        start=start,
-        split=(0, ROWS),
-        params=PARAMS.model_dump(),
-        seed=0,
-        progress=lambda _share: None,
-        network=lambda: net or network(),
-    )
-    return replace(made, **changes)
+    given = {"network": lambda: net or network()} | changes
+    return pixel_shard(ever_surer(ROWS, 8), np.arange(ROWS) % 3, start, rows, PARAMS, **given)
 
 
 def summed(found: dict[str, np.ndarray], params: Params = PARAMS) -> tuple[AttacksSummary, dict[str, Any]]:
-    manifest = pa.table({"row": np.arange(ROWS), "label": (np.arange(ROWS) % 3).astype(np.int32)})
-    base: Inputs = planted_inputs(rows=1)
-    model = {f"attack.{name}": array for name, array in found.items()}
-    inputs = replace(base, audited=replace(base.audited, manifest=manifest, model=model), params=params)
-    result = summarise(replace(inputs, classes=("r", "g", "b")))
+    result = summarise(stage_inputs("attack", found, np.arange(ROWS) % 3, params))
     return AttacksSummary.model_validate(result.summary), dict(result.details)
 
 

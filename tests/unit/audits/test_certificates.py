@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from pydantic import ValidationError
@@ -32,10 +30,10 @@ from app.audits.certificates.schema import (
 )
 from app.audits.certificates.summarise import summarise
 from app.audits.certificates.words import doubt, sentences
-from app.audits.pixels import NotProvable, PixelBatch, PixelNetwork, PixelShard
+from app.audits.pixels import NotProvable, PixelNetwork, PixelShard
 from app.errors import UserError
 from app.numerics.bounds.program import Builder, Program
-from tests.unit.audits.planted_inputs import planted_inputs
+from tests.unit.audits.pixel_shards import pixel_shard, stage_inputs
 
 PARAMS = Params.model_validate({"radii": ["1/10", "0.02"], "budget": "quick"})
 RADII = np.array([0.02, 0.1])
@@ -66,39 +64,13 @@ def pixels() -> np.ndarray:
 
 
 def shard(start: int = 0, rows: int = ROWS, net: PixelNetwork | None = None, **changes: Any) -> PixelShard:
-    mine = torch.from_numpy(pixels()[start : start + rows])
-
-    def pictures(places: Sequence[int]) -> Iterator[PixelBatch]:
-        for at in range(0, len(places), 7):
-            part = np.asarray(places[at : at + 7], np.int64)
-            yield PixelBatch(part, mine[part])
-
-    made = PixelShard(
-        classify=lambda _pictures: pytest.fail("proofs ask the network on numbers"),
-        pictures=pictures,
-        labels=np.arange(start, start + rows) % 3,
-        start=start,
-        split=(0, ROWS),
-        params=PARAMS.model_dump(),
-        seed=0,
-        progress=lambda _share: None,
-        network=lambda: net or network(),
-    )
-    return replace(made, **changes)
+    given = {"network": lambda: net or network()} | changes
+    return pixel_shard(pixels(), np.arange(ROWS) % 3, start, rows, PARAMS, **given)
 
 
 def inputs(found: dict[str, np.ndarray], params: Params = PARAMS) -> Inputs:
-    manifest = pa.table(
-        {
-            "row": np.arange(ROWS),
-            "label": (np.arange(ROWS) % 3).astype(np.int32),
-            "example_id": [f"picture-{row}.png" for row in range(ROWS)],
-        }
-    )
-    base: Inputs = planted_inputs(rows=1)
-    model = {f"prove.{name}": array for name, array in found.items()}
-    audited = replace(base.audited, manifest=manifest, model=model)
-    return replace(base, audited=audited, params=params, classes=("r", "g", "b"))
+    names = [f"picture-{row}.png" for row in range(ROWS)]
+    return stage_inputs("prove", found, np.arange(ROWS) % 3, params, example_id=names)
 
 
 def summed(found: dict[str, np.ndarray], params: Params = PARAMS) -> tuple[CertificatesSummary, dict[str, Any]]:

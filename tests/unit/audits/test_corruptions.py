@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
@@ -19,10 +18,10 @@ from app.audits.corruptions.schema import KINDS, CorruptionsSummary, Params, cel
 from app.audits.corruptions.summarise import summarise
 from app.audits.corruptions.words import sentences
 from app.audits.corruptions.worst import WORST
-from app.audits.pixels import PixelBatch, PixelShard
+from app.audits.pixels import PixelShard
 from app.errors import UserError
 from app.numerics.corruptions import parameters
-from tests.unit.audits.planted_inputs import planted_inputs
+from tests.unit.audits.pixel_shards import pixel_shard, stage_inputs
 
 PARAMS = Params.model_validate({"kinds": ["contrast", "gaussian_noise"], "severities": ["5", "1"]})
 
@@ -33,27 +32,9 @@ def classify(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def shard(start: int = 0, rows: int = 30, side: int = 16, **changes: Any) -> PixelShard:
-    labels = np.arange(start, start + rows) % 3
     images = np.random.default_rng(0).integers(90, 110, (60, 3, side, side), dtype=np.uint8)
     images[np.arange(60), np.arange(60) % 3] += 3
-    mine = torch.from_numpy(images[start : start + rows])
-
-    def pictures(places: Sequence[int]) -> Iterator[PixelBatch]:
-        for at in range(0, len(places), 7):
-            part = np.asarray(places[at : at + 7], np.int64)
-            yield PixelBatch(part, mine[part])
-
-    made = PixelShard(
-        classify=classify,
-        pictures=pictures,
-        labels=labels,
-        start=start,
-        split=(0, 60),
-        params=PARAMS.model_dump(),
-        seed=0,
-        progress=lambda _share: None,
-    )
-    return replace(made, **changes)
+    return pixel_shard(images, np.arange(60) % 3, start, rows, PARAMS, **{"classify": classify} | changes)
 
 
 def test_kinds_are_those_of_the_method_in_its_order() -> None:
@@ -122,17 +103,11 @@ def test_of_each_cell_the_surest_mistakes_are_kept() -> None:
 
 
 def as_inputs(found: dict[str, np.ndarray], rows: int = 60, classes: Sequence[str] = ("r", "g", "b")) -> Inputs:
-    base = planted_inputs(rows=1)
-    manifest = pa.table(
-        {
-            "row": np.arange(rows),
-            "label": (np.arange(rows) % 3).astype(np.int32),
-            "meta.half": ["low" if i < rows / 2 else "high" for i in range(rows)],
-            "meta.own": [str(i) for i in range(rows)],
-        }
-    )
-    model = {f"measure.{name}": array for name, array in found.items()}
-    return replace(base, audited=replace(base.audited, manifest=manifest, model=model), params=PARAMS, classes=classes)
+    columns = {
+        "meta.half": ["low" if i < rows / 2 else "high" for i in range(rows)],
+        "meta.own": [str(i) for i in range(rows)],
+    }
+    return stage_inputs("measure", found, np.arange(rows) % 3, PARAMS, classes, **columns)
 
 
 def test_the_summary_says_what_was_measured() -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from pydantic import ValidationError
@@ -18,7 +16,7 @@ from torch import Tensor
 
 from app.audits.base import Inputs, Split
 from app.audits.drawn import drawn
-from app.audits.pixels import PixelBatch, PixelNetwork, PixelShard
+from app.audits.pixels import PixelNetwork, PixelShard
 from app.audits.retraining import TrainedNetwork
 from app.audits.smoothing.budgets import EFFORTS, networks, passes
 from app.audits.smoothing.copies import plan
@@ -29,7 +27,7 @@ from app.audits.smoothing.schema import ARRAYS, Params, SmoothingSummary, amount
 from app.audits.smoothing.summarise import summarise
 from app.audits.smoothing.words import plain, sentences
 from app.numerics.smoothing.radius import farthest_radius
-from tests.unit.audits.planted_inputs import planted_inputs
+from tests.unit.audits.pixel_shards import pixel_shard, stage_inputs
 
 ROWS = 24
 FULL = Params.model_validate({"sigmas": ["0.25"], "radii": ["0.1"], "budget": "standard"})
@@ -48,40 +46,13 @@ LABELS = (PIXELS[:, 0, 1, 2] > 127).astype(np.int64)
 
 
 def shard(start: int = 0, rows: int = ROWS, params: Params = PARAMS, **changes: Any) -> PixelShard:
-    mine = torch.from_numpy(PIXELS[start : start + rows])
-
-    def pictures(places: Sequence[int]) -> Iterator[PixelBatch]:
-        for at in range(0, len(places), 7):
-            part = np.asarray(places[at : at + 7], np.int64)
-            yield PixelBatch(part, mine[part])
-
-    made = PixelShard(
-        classify=lambda _pictures: pytest.fail("smoothing asks the network on numbers"),
-        pictures=pictures,
-        labels=LABELS[start : start + rows],
-        start=start,
-        split=(0, ROWS),
-        params=params.model_dump(),
-        seed=0,
-        progress=lambda _share: None,
-        network=lambda: PixelNetwork(one_pixel, channels=3),
-    )
-    return replace(made, **changes)
+    given = {"network": lambda: PixelNetwork(one_pixel, channels=3)} | changes
+    return pixel_shard(PIXELS, LABELS, start, rows, params, **given)
 
 
 def inputs(found: dict[str, np.ndarray], params: Params, earlier: dict[str, Path] | None = None) -> Inputs:
-    manifest = pa.table({"row": np.arange(ROWS), "label": LABELS.astype(np.int32)})
-    base: Inputs = planted_inputs(rows=1)
-    model = {f"smooth.{name}": array for name, array in found.items()}
-    train = Split("train", manifest, None, None, None)
-    return replace(
-        base,
-        audited=replace(base.audited, manifest=manifest, model=model),
-        train=train,
-        params=params,
-        classes=("low", "high"),
-        earlier=earlier or {},
-    )
+    made = stage_inputs("smooth", found, LABELS, params, ("low", "high"))
+    return replace(made, train=Split("train", made.audited.manifest, None, None, None), earlier=earlier or {})
 
 
 @cache
