@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
@@ -9,6 +10,8 @@ from typing import Literal
 Norm = Literal["Linf", "L2"]
 MOST_RADII = 5
 FARTHEST = {"Linf": 1.0, "L2": 100.0}
+_NUMBER = re.compile(r"[+-]?([0-9]{1,20}/[0-9]{1,20}|([0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})([eE][+-]?[0-9]{1,2})?)")
+"""Short, since an exponent of eight digits is a number of a hundred million."""
 
 
 def checked(given: Sequence[str], norm: Norm) -> list[str]:
@@ -26,17 +29,38 @@ def checked(given: Sequence[str], norm: Norm) -> list[str]:
                 f"ε = {text} is beyond the range: pixels run from 0 to 1 here, not to 255, so that ε is at most "
                 f"{FARTHEST[norm]:g} for {norm}. If you meant steps of 1/255, write {text}/255"
             )
-    return sorted(dict.fromkeys(texts), key=radius)
+    return once(texts)
+
+
+def once(texts: Sequence[str]) -> list[str]:
+    """Numbers as they were written, by rising value; of those of one value the first."""
+    found: dict[float, str] = {}
+    for text in texts:
+        found.setdefault(number(text), text)
+    return [found[value] for value in sorted(found)]
+
+
+def number(text: str) -> float:
+    """A number or fraction such as 0.25 or 64/255.
+
+    Raises:
+        ValueError: it is neither, or too long to be one that somebody means.
+        ZeroDivisionError: a fraction of zeros.
+    """
+    plain = text.replace(" ", "").replace(",", ".")
+    if not _NUMBER.fullmatch(plain):
+        raise ValueError(f"“{text}” is no number or fraction")
+    return float(Fraction(plain))
 
 
 def radius(text: str) -> float:
-    """What somebody wrote as ε, such as 8/255 or 0.5.
+    """What somebody wrote as ε, such as 8/255, 0.5/255 or 0.5.
 
     Raises:
         ValueError: no positive number.
     """
     try:
-        found = float(Fraction(text.replace(" ", "").replace(",", ".")))
+        found = number(text)
     except (ValueError, ZeroDivisionError) as error:
         raise ValueError(f"“{text}” is no number or fraction; write ε like 8/255 or 0.5") from error
     if not found > 0:

@@ -20,6 +20,7 @@ from tests.web.test_objects import _choice
         ("8/255\neight", "Linf", "“eight” is no number or fraction; write ε like 8/255 or 0.5"),
         ("0.5\n101", "L2", "ε is at most 100 for L2"),
         ("-1/255", "Linf", "is not positive"),
+        ("1e400", "Linf", "“1e400” is no number or fraction; write ε like 8/255 or 0.5"),
     ],
 )
 def test_an_epsilon_that_makes_no_sense_is_refused_and_kept(

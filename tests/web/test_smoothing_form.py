@@ -22,6 +22,7 @@ ASKED = {"kinds": "smoothing", "smoothing.sigmas": "0.25", "smoothing.radii": "0
         ("sigmas", "0.25\nmuch", "“much” is no number or fraction; write σ like 0.25 or 64/255"),
         ("radii", "0.1\n5", "r = 5 can be certified for no image: with σ = 0.25, α = 0.001 and the budget “quick”"),
         ("radii", "-1", "is not positive"),
+        ("radii", "1e400", "“1e400” is no number or fraction; write radius like 0.25 or 64/255"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused_and_kept(

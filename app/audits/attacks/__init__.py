@@ -4,7 +4,7 @@ from app.audits.attacks.budgets import passes
 from app.audits.attacks.headlines import group_columns, headlines
 from app.audits.attacks.page import panels
 from app.audits.attacks.page_files import files
-from app.audits.attacks.schema import AttacksSummary, Params
+from app.audits.attacks.schema import AttacksSummary, Params, unfit
 from app.audits.base import AuditKind, ModelStageSpec, StageSpec
 from app.audits.pixels import ALL_FORMATS
 
@@ -40,4 +40,5 @@ AUDIT = AuditKind(
     needs_embeddings=False,
     needs_predictions=True,
     passes=passes,
+    unfit=unfit,
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
-from app.audits.epsilon import Norm, checked
+from app.audits.epsilon import Norm, checked, radius
 from app.audits.pieces import Estimate
 
 Budget = Literal["quick", "standard", "thorough"]
@@ -45,6 +46,18 @@ class Params(BaseModel):
     @classmethod
     def _numbers(cls, given: list[str], info: ValidationInfo) -> list[str]:
         return checked(given, info.data.get("norm", "Linf"))
+
+
+def unfit(params: Params, height: int, width: int) -> dict[str, str]:
+    """Why an ε has no meaning for images of that size, and what would be right, by field."""
+    farthest = 1.0 if params.norm == "Linf" else math.sqrt(3 * height * width)
+    beyond = [text for text in params.radii if radius(text) > farthest]
+    if not beyond:
+        return {}
+    return {
+        "radii": f"ε = {beyond[0]} is beyond the range: no two images of {height} × {width} pixels are farther than "
+        f"{farthest:.3g} from each other in {params.norm}, where pixels run from 0 to 1. Usual are 0.5 and 3."
+    }
 
 
 class Level(BaseModel):

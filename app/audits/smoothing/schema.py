@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
+from app.audits.epsilon import number, once
 from app.audits.pieces import Estimate
 from app.audits.smoothing.reach import Budget, reach
 
@@ -94,12 +94,12 @@ def _checked(given: Sequence[str], name: str, most: int) -> list[str]:
             raise ValueError(f"“{text}” is no number or fraction; write {name} like 0.25 or 64/255") from error
         if not positive:
             raise ValueError(f"{name} {text} is not positive; write {name} like 0.25 or 64/255")
-    return sorted(dict.fromkeys(texts), key=amount)
+    return once(texts)
 
 
 def amount(text: str) -> float:
     """A number or fraction such as 0.25 or 64/255, which was checked before."""
-    return float(Fraction(text.replace(" ", "").replace(",", ".")))
+    return number(text)
 
 
 class CurvePoint(BaseModel):

@@ -14,7 +14,7 @@ from torch import Tensor
 from app.audits.attacks.budgets import EFFORTS, passes, sampled
 from app.audits.attacks.kept import WORST
 from app.audits.attacks.measure import measure
-from app.audits.attacks.schema import NAMES, SQUARE, AttacksSummary, Params
+from app.audits.attacks.schema import NAMES, SQUARE, AttacksSummary, Params, unfit
 from app.audits.attacks.summarise import summarise
 from app.audits.attacks.words import sentences
 from app.audits.attacks.worst import first_column, worst_places
@@ -53,7 +53,13 @@ def signs(net: PixelNetwork) -> dict[str, tuple[bool, str]]:
 
 def test_radii_are_numbers_or_fractions_by_size() -> None:
     assert Params.model_validate({"radii": [" 8/255", "1e-2", "8/255", "0,5"]}).radii == ["1e-2", "8/255", "0,5"]
+    assert Params.model_validate({"radii": ["1/2", "0.5", ".25"]}).radii == [".25", "1/2"]
     assert radius("8/255") == pytest.approx(8 / 255)
+
+
+def test_an_l2_epsilon_beyond_any_image_of_that_size_is_refused() -> None:
+    assert unfit(Params(radii=["48"], norm="L2"), 28, 28) == {}
+    assert "farther than 48.5 from each other in L2" in unfit(Params(radii=["0.5", "49"], norm="L2"), 28, 28)["radii"]
 
 
 @pytest.mark.parametrize(
@@ -63,6 +69,8 @@ def test_radii_are_numbers_or_fractions_by_size() -> None:
         ({"radii": ["eight"]}, "write ε like 8/255"),
         ({"radii": ["0"]}, "not positive"),
         ({"radii": ["1/0"]}, "no number"),
+        ({"radii": ["1e400"]}, "no number"),
+        ({"radii": ["1e99999999"]}, "no number"),
         ({"radii": []}, "one to 5 values"),
         ({"radii": [f"{i}/255" for i in range(1, 7)]}, "there are 6"),
         ({"radii": ["200"], "norm": "L2"}, "beyond the range"),
