@@ -14,7 +14,7 @@ from app.cli.runs import show
 from app.cli.waiting import wait
 from app.errors import UserError
 from app.services.budgets import with_budget, with_settings
-from app.services.request_audit import RunRequest, request_audit
+from app.services.request_audit import RunRequest, find_parts, notes, request_audit
 from app.store.models import Dataset
 from app.store.repositories import datasets
 from app.store.session import transaction
@@ -65,7 +65,10 @@ def audit(
             seed=seed,
         )
         run = request_audit(session, who.project.id, who.user, request)
+        said = notes(session, find_parts(session, who.project.id, request), run.encoder, run.params)
     typer.echo(f"Run {run.id}: {run.name}")
+    for note in said:
+        typer.echo(f"  note: {note}")
     if waits:
         wait("run", run.id)
         show(run.id)

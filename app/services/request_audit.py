@@ -200,6 +200,12 @@ def second_sets(
     return second_set.second_sets(session, parts.version, parts.dataset, parts.audited, _encoder(encoder), params)
 
 
+def notes(session: Session, parts: Parts, encoder: str, params: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return all that is to be said of an audit before it starts: of classes, of the model, of second data sets."""
+    found = class_notes(parts.version, parts.dataset) + model_notes(parts.version)
+    return found + second_notes(session, parts, encoder, params)
+
+
 def second_notes(session: Session, parts: Parts, encoder: str, params: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return sentences on how the labels of the chosen kinds' second data sets are read."""
     found = second_sets(session, parts, encoder, params)

@@ -11,6 +11,8 @@ import pytest
 
 from app.audits import kinds
 from app.services.budgets import budgets, with_budget, with_settings
+from app.store.models import ModelVersion
+from app.store.session import transaction
 from tests.cli.test_commands import model, refused, said  # noqa: F401 - a fixture
 from tests.results_fixture import TRAIN_ROWS
 from tests.web.attacks import add_attacks
@@ -72,6 +74,15 @@ def test_each_stress_test_starts_from_a_terminal(results: Results, model: str, k
     found = json.loads(said("runs", "show", number, "--json"))
     assert found["kinds"] == [kind]
     assert found["params"][kind]["budget"] == "quick"
+
+
+def test_what_misleads_stress_tests_is_said_when_one_starts(results: Results, model: str) -> None:  # noqa: F811
+    doubt = "8 of 8 images got other scores when the network was asked again."
+    with transaction() as session:
+        version = session.query(ModelVersion).order_by(ModelVersion.id.desc()).first()
+        assert version is not None
+        version.smoke = {**version.smoke, "doubts": [doubt]}
+    assert f"  note: Before a stress test: {doubt}" in said("audit", model, "Scenes", "--kind", "attacks", "--no-wait")
 
 
 @pytest.mark.parametrize(

@@ -195,8 +195,7 @@ def _cost(
     try:
         parts = service.find_parts(access.session, project_id, _request(choice, encoder))
         work = [WorkRow(**part._asdict()) for part in service.estimate(access.session, parts, encoder, params)]
-        notes = service.class_notes(parts.version, parts.dataset) + service.model_notes(parts.version)
-        notes += service.second_notes(access.session, parts, encoder, params or {})
+        notes = service.notes(access.session, parts, encoder, params or {})
     except FaultlineError as error:
         return [], [], error.message
     retired = retired_note(access.session, parts.version)
