@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import typer
@@ -23,6 +23,12 @@ from app.store.session import reading, transaction
 MODEL, DATASET = "Scenes classifier", "Scenes"
 STRESSED = "Scenes classifier under stress"
 BUDGET = "quick"
+CHOSEN: Mapping[str, Mapping[str, Any]] = {
+    "attacks": {"radii": ["1/510", "1/255", "2/255"]},
+    "certificates": {"radii": ["1/510", "1/255"]},
+    "smoothing": {"sigmas": ["0.06"], "radii": ["0.03", "0.06", "0.12"]},
+}
+"""Changes so small that the demo's classifier, which was not trained to stand any, withstands some of them."""
 
 
 class Demo(NamedTuple):
@@ -50,7 +56,7 @@ def stress(demo: Demo) -> AuditRun:
     second = {
         name: {kind.second_set: f"{request.dataset_id}/train"} for name, kind in kinds().items() if kind.second_set
     }
-    request.params = with_budget(second, request.kinds, BUDGET)
+    request.params = with_budget({**CHOSEN, **second}, request.kinds, BUDGET)
     return _finished(demo, request, f"Stress tests, {BUDGET} budget")
 
 
