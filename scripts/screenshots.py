@@ -93,6 +93,7 @@ def pages(page: Page, root: str, run: int) -> dict[str, str]:
         "map": f"/runs/{run}/map",
         "ask": f"/runs/{run}/ask",
         "report": report_path,
+        "robustness": f"/runs/{run}/robustness",
     }
 
 
