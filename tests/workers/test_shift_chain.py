@@ -16,6 +16,7 @@ from safetensors.torch import load
 
 from app.errors import FieldError
 from app.loaders.models.layers import build_layers
+from app.loaders.models.spec import Preprocessing
 from app.numerics.intervals import newcombe_difference_interval
 from app.services import request_audit
 from app.services.request_audit import RunRequest
@@ -89,8 +90,9 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
             version = build.version(session, project, build.weights(), classes=ORDER)
         for dataset in (first, second, unlike, bare):
             twin.run_workflow("import_dataset", dataset.id)
-        twin.run_workflow("check_model", version.id)
         with transaction() as session:
+            # What a check finds is tested elsewhere, and takes as long as the audit.
+            session.get_one(ModelVersion, version.id).status = "succeeded"
             wanted = request(first.id, version.id, f"{second.id}/test", "slices")
             made = request_audit.request_audit(session, project, None, wanted)
         twin.run_workflow("audit_run", made.id)
@@ -123,10 +125,10 @@ def test_the_second_set_is_predicted_by_the_same_network(chain: Chain) -> None:
     network.load_state_dict(load(build.weights()))
     with reading() as session:
         dataset = session.get_one(Dataset, chain.second)
-        steps = session.get_one(ModelVersion, chain.version).spec["preprocessing"]
     rows = DatasetImages(get_artifacts().local(dataset.artifact_key), get_blobs()).rows(0, 3 * SECOND)
     pictures = torch.tensor(np.stack([np.asarray(Image.open(io.BytesIO(data))) for data in rows])).permute(0, 3, 1, 2)
-    mean, std = (torch.tensor(steps[name]).view(3, 1, 1) for name in ("mean", "std"))
+    steps = Preprocessing()
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (steps.mean, steps.std))
     with torch.no_grad():
         expected = network.eval()((pictures.float() / 255 - mean) / std).argmax(1)
     folder = get_artifacts().local(chain.run.details_keys["shift:accuracy"])

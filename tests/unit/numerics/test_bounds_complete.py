@@ -52,7 +52,7 @@ def digits(*, robust: bool) -> tuple[Program, Tensor, Tensor]:
     return program, images[right], labels[right]
 
 
-@pytest.mark.parametrize("robust", [False, True], ids=["standard", "robust"])
+@pytest.mark.parametrize("robust", [pytest.param(False, marks=pytest.mark.long), True], ids=["standard", "robust"])
 def test_a_digits_network_is_decided_and_agrees_with_attacks_and_bounds(robust: bool) -> None:
     program, images, labels = digits(robust=robust)
     ball = Ball("Linf", 0.1)
