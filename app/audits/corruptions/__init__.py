@@ -4,7 +4,7 @@ from app.audits.base import AuditKind, ModelStageSpec, StageSpec
 from app.audits.corruptions.headlines import group_columns, headlines
 from app.audits.corruptions.page import panels
 from app.audits.corruptions.page_files import files
-from app.audits.corruptions.schema import CorruptionsSummary, Params, passes
+from app.audits.corruptions.schema import CorruptionsSummary, Params, passes, unfit
 from app.audits.pixels import ALL_FORMATS
 
 AUDIT = AuditKind(
@@ -37,4 +37,5 @@ AUDIT = AuditKind(
     needs_embeddings=False,
     needs_predictions=True,
     passes=passes,
+    unfit=unfit,
 )

@@ -40,6 +40,8 @@ ROWS: Mapping[Budget, int] = {"quick": 200, "standard": 2000, "thorough": 20_000
 """Images that a budget corrupts, drawn at random."""
 SMALL = 64
 """Longest side, in pixels, up to which CIFAR-C's parameters are taken."""
+LEAST_SIDE = 8
+"""Pixels; below it blurs and fog have nothing to work on."""
 
 
 class Params(BaseModel):
@@ -80,6 +82,16 @@ def cells(params: Mapping[str, Any]) -> list[tuple[str, int]]:
 def passes(params: Params, rows: int) -> int:
     """Images that the network is shown: each that is drawn clean and in every cell."""
     return min(rows, ROWS[params.budget]) * (1 + len(params.kinds) * len(params.severities))
+
+
+def unfit(params: Params, height: int, width: int) -> dict[str, str]:
+    """Why images of that size cannot be corrupted, by field."""
+    if min(height, width) >= LEAST_SIDE:
+        return {}
+    return {
+        "kinds": f"This model takes images of {height} × {width} pixels; corruptions need at least {LEAST_SIDE} × "
+        f"{LEAST_SIDE}. Choose other stress tests for it."
+    }
 
 
 def cell_key(kind: str, severity: int) -> str:

@@ -14,13 +14,14 @@ from app.audits.base import Inputs
 from app.audits.corruptions.measure import measure
 from app.audits.corruptions.pictures import Kept
 from app.audits.corruptions.sample import families, gallery_rows, sampled
-from app.audits.corruptions.schema import KINDS, CorruptionsSummary, Params, cells
+from app.audits.corruptions.schema import KINDS, LEAST_SIDE, CorruptionsSummary, Params, cells, unfit
 from app.audits.corruptions.summarise import summarise
 from app.audits.corruptions.words import sentences
 from app.audits.corruptions.worst import WORST
 from app.audits.pixels import PixelShard
 from app.errors import UserError
 from app.numerics.corruptions import parameters
+from app.numerics.corruptions.corrupt import corrupt
 from tests.unit.audits.pixel_shards import pixel_shard, stage_inputs
 
 PARAMS = Params.model_validate({"kinds": ["contrast", "gaussian_noise"], "severities": ["5", "1"]})
@@ -172,3 +173,15 @@ def test_nothing_measured_is_told_so() -> None:
     found = measure(shard(0, 60))
     found = {name: array[:0] for name, array in found.items()}
     assert "None of the images" in summarise(as_inputs(found)).summary["unavailable"]
+
+
+def test_images_too_small_to_corrupt_are_refused_before_the_start() -> None:
+    assert unfit(PARAMS, LEAST_SIDE, 40) == {}
+    assert "need at least 8 × 8" in unfit(PARAMS, 40, LEAST_SIDE - 1)["kinds"]
+    for side in (LEAST_SIDE, LEAST_SIDE - 1):
+        small = torch.zeros(1, 3, 40, side, dtype=torch.uint8)
+        if side == LEAST_SIDE:
+            assert corrupt(small, "fog", 5, family="cifar-c", rows=[0]).shape == small.shape
+        else:
+            with pytest.raises(ValueError, match="at least 8 × 8"):
+                corrupt(small, "fog", 5, family="cifar-c", rows=[0])
