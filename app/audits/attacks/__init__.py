@@ -21,7 +21,7 @@ AUDIT = AuditKind(
         ModelStageSpec(
             "attack",
             "Attack images",
-            2,
+            3,
             "app.audits.attacks.measure:measure",
             params=("norm", "radii", "budget"),
             formats=ALL_FORMATS,

@@ -21,7 +21,7 @@ AUDIT = AuditKind(
         ModelStageSpec(
             "prove",
             "Prove and attack images",
-            1,
+            2,
             "app.audits.certificates.measure:measure",
             params=("radii", "budget", "images"),
             formats=ALL_FORMATS,

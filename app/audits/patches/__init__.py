@@ -21,7 +21,7 @@ AUDIT = AuditKind(
         ModelStageSpec(
             "certify",
             "Certify against patches",
-            1,
+            2,
             "app.audits.patches.measure:measure",
             params=("sizes", "methods", "budget", "band", "stride", "threshold", "fill"),
             formats=ALL_FORMATS,
