@@ -13,11 +13,14 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
+from app.audits import kinds
 from app.main import create_app
 from app.services import accounts
-from app.store.models import Finding, Membership, Query, User
+from app.services.reports.snapshot import make_report
+from app.store.models import AuditRun, Finding, Membership, Query, User
 from app.store.places import get_artifacts, get_blobs
 from app.store.session import reading, transaction
+from app.web.reader import LiveReader
 from tests.conftest import enter, leave
 from tests.factories import Signed, create_user
 from tests.results_fixture import Built, build
@@ -55,6 +58,20 @@ class Results:
         """Return a finding as it stands now."""
         with reading() as session:
             return session.get_one(Finding, finding_id)
+
+    def report(self) -> int:
+        """Make a report of the run by its owner; return its id."""
+        with transaction() as session:
+            run, owner = session.get_one(AuditRun, self.built.run_id), session.get_one(User, self.built.owner_id)
+            return make_report(session, run, owner, LiveReader(session, run)).id
+
+    def unmeasured(self, kind: str, why: str) -> str:
+        """Return the robustness page of the run when that kind measured nothing."""
+        with transaction() as session:
+            run = session.get_one(AuditRun, self.built.run_id)
+            run.kinds = [*dict.fromkeys([*run.kinds, kind])]
+            run.summary = {**run.summary, kind: kinds()[kind].summary.model_validate({"unavailable": why}).model_dump()}
+        return self.signed().get(self.robustness).text
 
     def questions(self) -> list[Query]:
         """Return all questions, oldest first."""

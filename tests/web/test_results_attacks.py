@@ -8,12 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.audits.attacks.schema import NAMES, AttacksSummary
+from app.audits.attacks.schema import NAMES
 from app.audits.attacks.worst import first_column, worst_places
-from app.services.reports.snapshot import make_report
-from app.store.models import AuditRun, User
-from app.store.session import transaction
-from app.web.reader import LiveReader
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
 from tests.web.attacks import add_attacks
@@ -110,18 +106,12 @@ def test_without_gradients_the_page_says_that_square_ran_alone(results: Results)
 
 
 def test_what_could_not_be_attacked_says_why(results: Results) -> None:
-    add_attacks(results)
-    with transaction() as session:
-        run = session.get_one(AuditRun, results.built.run_id)
-        run.summary = {**run.summary, "attacks": AttacksSummary(unavailable="There is no network.").model_dump()}
-    assert "There is no network." in results.signed().get(results.robustness).text
+    assert "There is no network." in results.unmeasured("attacks", "There is no network.")
 
 
 def test_a_report_holds_the_shares(results: Results) -> None:
     add_attacks(results)
-    with transaction() as session:
-        run, owner = session.get_one(AuditRun, results.built.run_id), session.get_one(User, results.built.owner_id)
-        report = make_report(session, run, owner, LiveReader(session, run)).id
+    report = results.report()
     page = results.signed().get(f"/reports/{report}").text
     assert "Adversarial attacks" in page
     assert "Can it be believed?" in page

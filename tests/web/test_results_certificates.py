@@ -17,10 +17,9 @@ from app.audits.certificates.schema import (
     PROVEN,
     STEPS,
     WRONG,
-    CertificatesSummary,
 )
 from app.store.models import AuditRun
-from app.store.session import reading, transaction
+from app.store.session import reading
 from tests.factories import People, Signed
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
@@ -144,11 +143,7 @@ def test_a_network_that_cannot_be_followed_says_why_and_what_remains(results: Re
 
 
 def test_what_could_not_be_measured_says_why(results: Results) -> None:
-    add_certificates(results)
-    with transaction() as session:
-        run = session.get_one(AuditRun, results.built.run_id)
-        run.summary = {**run.summary, KIND: CertificatesSummary(unavailable="There is no network.").model_dump()}
-    assert "There is no network." in results.signed().get(f"{results.run}/robustness").text
+    assert "There is no network." in results.unmeasured(KIND, "There is no network.")
 
 
 def test_the_headline_holds_both_ends_of_the_bracket(results: Results) -> None:

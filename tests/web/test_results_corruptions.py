@@ -7,10 +7,6 @@ import re
 import numpy as np
 import pytest
 
-from app.services.reports.snapshot import make_report
-from app.store.models import AuditRun, User
-from app.store.session import transaction
-from app.web.reader import LiveReader
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
 from tests.web.conftest import Results
@@ -133,9 +129,7 @@ def test_one_image_is_shown_in_every_cell(results: Results) -> None:
 
 def test_a_report_holds_the_heat_map_and_leads_nowhere(results: Results) -> None:
     add_corruptions(results)
-    with transaction() as session:
-        run, owner = session.get_one(AuditRun, results.built.run_id), session.get_one(User, results.built.owner_id)
-        report = make_report(session, run, owner, LiveReader(session, run)).id
+    report = results.report()
     page = results.signed().get(f"/reports/{report}").text
     assert "Common corruptions" in page
     assert "Frost, severity 5" in page

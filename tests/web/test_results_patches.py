@@ -10,9 +10,8 @@ import pytest
 
 from app.audits.patches.headlines import group_columns, headlines
 from app.audits.patches.page_files import files
-from app.audits.patches.schema import METHODS, PatchesSummary
-from app.services.reports.snapshot import make_report
-from app.store.models import AuditRun, User
+from app.audits.patches.schema import METHODS
+from app.store.models import AuditRun
 from app.store.session import reading, transaction
 from app.web.reader import LiveReader
 from tests.results_fixture import TRAIN_ROWS
@@ -171,18 +170,12 @@ def test_doubts_stand_beside_the_figures_and_the_file_holds_every_answer(results
 
 
 def test_what_could_not_be_tested_says_why(results: Results) -> None:
-    add_patches(results)
-    with transaction() as session:
-        run = session.get_one(AuditRun, results.built.run_id)
-        run.summary = {**run.summary, "patches": PatchesSummary(unavailable="There is no network.").model_dump()}
-    assert "There is no network." in results.signed().get(results.robustness).text
+    assert "There is no network." in results.unmeasured("patches", "There is no network.")
 
 
 def test_a_report_holds_the_shares_without_images(results: Results) -> None:
     add_patches(results)
-    with transaction() as session:
-        run, owner = session.get_one(AuditRun, results.built.run_id), session.get_one(User, results.built.owner_id)
-        report = make_report(session, run, owner, LiveReader(session, run)).id
+    report = results.report()
     page = results.signed().get(f"/reports/{report}").text
     assert "Patch certificates" in page
     assert "A patch of 2 % of the area (5 × 5 px)" in page

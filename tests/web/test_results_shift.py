@@ -11,10 +11,8 @@ import pytest
 
 from app.audits.shift.schema import Line
 from app.numerics.shift.published import published
-from app.services.reports.snapshot import make_report
-from app.store.models import AuditRun, User
+from app.store.models import AuditRun
 from app.store.session import transaction
-from app.web.reader import LiveReader
 from tests.results_fixture import TRAIN_ROWS
 from tests.web.conftest import Results
 from tests.web.shift import CAT, add_shift
@@ -123,9 +121,7 @@ def test_without_embeddings_the_page_says_what_is_missing(results: Results, tmp_
 
 def test_a_report_has_the_figures_and_leads_nowhere(results: Results, tmp_path: Path) -> None:
     add_shift(results, tmp_path)
-    with transaction() as session:
-        run, owner = session.get_one(AuditRun, results.built.run_id), session.get_one(User, results.built.owner_id)
-        report = make_report(session, run, owner, LiveReader(session, run)).id
+    report = results.report()
     page = results.signed().get(f"/reports/{report}").text
     assert "Shift to a second data set" in page
     assert "What kind of shift it is" in page

@@ -11,8 +11,7 @@ import pytest
 from app.audits.smoothing.figures import Found
 from app.audits.smoothing.headlines import group_columns, headlines
 from app.audits.smoothing.schema import SmoothingSummary
-from app.services.reports.snapshot import make_report
-from app.store.models import AuditRun, User
+from app.store.models import AuditRun
 from app.store.session import reading, transaction
 from app.web.reader import LiveReader
 from tests.results_fixture import TRAIN_ROWS
@@ -179,9 +178,7 @@ def test_the_headline_is_the_middle_radius(results: Results) -> None:
 
 def test_a_report_holds_the_curve_and_what_was_not_done_says_why(results: Results) -> None:
     add_smoothing(results)
-    with transaction() as session:
-        run, owner = session.get_one(AuditRun, results.built.run_id), session.get_one(User, results.built.owner_id)
-        report = make_report(session, run, owner, LiveReader(session, run)).id
+    report = results.report()
     page = results.signed().get(f"/reports/{report}").text
     assert "Certified at r?" in page
     assert "<polyline" in page

@@ -12,11 +12,7 @@ from scipy import stats
 
 from app import audits
 from app.audits.pieces import Estimate, GroupColumn, GroupFigure
-from app.services.reports.snapshot import make_report
-from app.store.models import AuditRun, User
 from app.store.score_reader import ScoreReader
-from app.store.session import transaction
-from app.web.reader import LiveReader
 from app.web.robustness import Group, Shape, joint_classes
 from tests.results_fixture import TRAIN_ROWS
 from tests.results_rows import CLASSES
@@ -34,12 +30,6 @@ def tested(results: Results) -> tuple[Results, dict[str, np.ndarray], dict[str, 
 def twin(results: Results, query: str = "") -> dict[str, Any]:
     found: dict[str, Any] = results.signed("viewer").get(f"/api/v1{results.robustness}{query}").json()
     return found
-
-
-def report_of(results: Results) -> int:
-    with transaction() as session:
-        run, owner = session.get_one(AuditRun, results.built.run_id), session.get_one(User, results.built.owner_id)
-        return make_report(session, run, owner, LiveReader(session, run)).id
 
 
 def test_headlines_stand_on_one_scale_with_interval_doubt_and_what_is_left_out(tested: Any) -> None:
@@ -165,7 +155,7 @@ def test_others_see_nothing_of_it(tested: Any) -> None:
 
 def test_a_report_holds_headlines_groups_and_pictures_in_every_form(tested: Any) -> None:
     results, *_ = tested
-    live, report = twin(results), report_of(results)
+    live, report = twin(results), results.report()
     view = results.signed().get(f"/api/v1/reports/{report}").json()["view"]
     keys = [panel["key"] for panel in view["panels"]]
     assert keys.index("robustness") < keys.index("attacks") < keys.index("corruptions")
@@ -189,7 +179,7 @@ def test_a_report_holds_headlines_groups_and_pictures_in_every_form(tested: Any)
 
 def test_a_shared_link_shows_the_kept_pictures_of_its_report_alone(tested: Any) -> None:
     results, *_ = tested
-    report = report_of(results)
+    report = results.report()
     page = results.signed().post(f"/reports/{report}/links", data={"days": "3"}).text
     link = re.search(r"(/shared/[\w.-]+)", page)[1]
     shown = results.client.get(link).text
@@ -203,7 +193,7 @@ def test_a_shared_link_shows_the_kept_pictures_of_its_report_alone(tested: Any) 
 def test_pictures_beyond_their_budget_are_left_out(tested: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     results, *_ = tested
     monkeypatch.setattr("app.services.reports.shown.PICTURE_BUDGET", 500)
-    page = results.signed().get(f"/reports/{report_of(results)}").text
+    page = results.signed().get(f"/reports/{results.report()}").text
     assert 0 < page.count("/kept/attacks/") < 12
     assert 'src=""' not in page
     assert 'src="#"' not in page

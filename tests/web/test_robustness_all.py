@@ -19,7 +19,7 @@ from tests.web.corruptions import add_corruptions
 from tests.web.patches import add_patches
 from tests.web.shift import add_shift
 from tests.web.smoothing import add_smoothing
-from tests.web.test_robustness import report_of, twin
+from tests.web.test_robustness import twin
 
 STRESS = sorted(name for name, kind in audits.kinds().items() if kind.stress_test)
 MOST_BYTES = 10_000_000
@@ -78,7 +78,7 @@ def test_every_cell_leads_to_a_page_with_its_images_in_that_order(tested: Result
 
 
 def test_a_report_holds_them_all_and_stays_small(tested: Results) -> None:
-    report = report_of(tested)
+    report = tested.report()
     browser = tested.signed()
     keys = {panel["kind"] for panel in browser.get(f"/api/v1/reports/{report}").json()["view"]["panels"]}
     assert set(STRESS) <= keys
