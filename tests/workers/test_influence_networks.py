@@ -19,7 +19,7 @@ from tests.workers.home import fresh_home
 from workers import warm
 from workers.testing import Twin
 
-pytestmark = pytest.mark.xdist_group("influence-networks")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("influence-networks")]
 
 PARAMS = {"influence": {"features": 2000, "top": 5}}
 

@@ -177,6 +177,7 @@ def test_more_halves_take_the_first_from_the_store(parts: tuple[int, int], run: 
     assert "influence:without" not in more.details_keys
 
 
+@pytest.mark.long
 def test_a_version_with_other_weights_takes_the_same_networks(parts: tuple[int, int], run: AuditRun) -> None:
     with transaction() as session:
         project = session.get_one(Dataset, parts[0]).project_id
@@ -217,6 +218,7 @@ def test_a_class_that_training_lacks_is_named(parts: tuple[int, int]) -> None:
             session.get_one(ModelVersion, parts[1]).spec = before
 
 
+@pytest.mark.long
 def test_a_diverging_recipe_says_so(parts: tuple[int, int]) -> None:
     with transaction() as session:
         wild = RECIPE | {"learning_rate": 100.0, "epochs": 40, "momentum": 0.99, "schedule": "constant"}
