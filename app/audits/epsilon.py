@@ -10,7 +10,8 @@ from typing import Literal
 Norm = Literal["Linf", "L2"]
 MOST_RADII = 5
 FARTHEST = {"Linf": 1.0, "L2": 100.0}
-_NUMBER = re.compile(r"[+-]?([0-9]{1,20}/[0-9]{1,20}|([0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})([eE][+-]?[0-9]{1,2})?)")
+_DECIMAL = r"(?:[0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,2})?"
+_NUMBER = re.compile(rf"([+-]?{_DECIMAL})(?:/({_DECIMAL}))?")
 """Short, since an exponent of eight digits is a number of a hundred million."""
 
 
@@ -41,16 +42,17 @@ def once(texts: Sequence[str]) -> list[str]:
 
 
 def number(text: str) -> float:
-    """A number or fraction such as 0.25 or 64/255.
+    """A number or fraction such as 0.25, 64/255 or 0.5/255.
 
     Raises:
         ValueError: it is neither, or too long to be one that somebody means.
         ZeroDivisionError: a fraction of zeros.
     """
     plain = text.replace(" ", "").replace(",", ".")
-    if not _NUMBER.fullmatch(plain):
+    found = _NUMBER.fullmatch(plain)
+    if not found:
         raise ValueError(f"“{text}” is no number or fraction")
-    return float(Fraction(plain))
+    return float(Fraction(found[1]) / Fraction(found[2] or 1))
 
 
 def radius(text: str) -> float:

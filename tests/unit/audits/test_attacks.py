@@ -55,6 +55,7 @@ def test_radii_are_numbers_or_fractions_by_size() -> None:
     assert Params.model_validate({"radii": [" 8/255", "1e-2", "8/255", "0,5"]}).radii == ["1e-2", "8/255", "0,5"]
     assert Params.model_validate({"radii": ["1/2", "0.5", ".25"]}).radii == [".25", "1/2"]
     assert radius("8/255") == pytest.approx(8 / 255)
+    assert radius("0,5 / 255") == pytest.approx(0.5 / 255)
 
 
 def test_an_l2_epsilon_beyond_any_image_of_that_size_is_refused() -> None:
