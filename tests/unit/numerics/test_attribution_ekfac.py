@@ -64,6 +64,7 @@ def estimated(tapped: TappedNetwork, x: Tensor, batch: int = 16, seed: int = 0) 
     return ekfac.estimate_curvature(tapped, lambda: ((rows.tolist(), part) for rows, part in batches()), seed)
 
 
+@pytest.mark.long
 def test_scores_are_kronfluence_s_with_the_same_sampled_labels(tmp_path: Path) -> None:
     """Convolutions with stride, padding and without bias, linear layers, automatic damping."""
     pytest.importorskip("kronfluence", reason="the reference implementation comes with the development tools")
