@@ -81,8 +81,8 @@ def group_column(
     labels = np.asarray(reader.array(kind, stage, "labels"))
     most = max(1.0, float(found.max(initial=0.0)))
     members = {("class", int(c)): np.flatnonzero(labels == c) for c in np.unique(labels)}
-    members |= {("slice", id_): places for id_, places in _confirmed(reader, kind, stage)}
     shown = {name: places for name, places in members.items() if len(places) >= LEAST}
+    shown |= {("slice", finding.id): places for finding, places in slices_with_members(reader, kind, stage)}
     tested = benjamini_hochberg(low_mean_p_values(found if good else found.max(initial=0.0) - found, [*shown.values()]))
     figures = {
         name: GroupFigure(estimate=mean_of(found[places], most), worse=bool(q <= FALSE_MARKS))
@@ -113,13 +113,16 @@ def drawn_file(reader: RunReader, kind: str, stage: str, title: str, arrays: Map
     return RunFile(f"{kind}.npz", title, read)
 
 
-def _confirmed(reader: RunReader, kind: str, stage: str) -> list[tuple[int, NDArray[np.int64]]]:
+def slices_with_members(reader: RunReader, kind: str, stage: str) -> list[tuple[Any, NDArray[np.int64]]]:
+    """Return the confirmed slices (findings) with enough drawn images, and the places of these among the drawn."""
     found = reader.findings("slices", subject="slice", evidence="confirmed")
-    known = by_slice(reader, kind, stage) if found else {}
-    return [(finding.id, np.array(known.get(finding.key, []), np.int64)) for finding in found]
+    known = _by_slice(reader, kind, stage) if found else {}
+    return [
+        (finding, np.array(places, np.int64)) for finding in found if len(places := known.get(finding.key, [])) >= LEAST
+    ]
 
 
-def by_slice(reader: RunReader, kind: str, stage: str) -> dict[str, list[int]]:
+def _by_slice(reader: RunReader, kind: str, stage: str) -> dict[str, list[int]]:
     """Places among the drawn confirm images, by slice; of many images some that are evenly spread.
 
     Slices were searched on the other rows, for mistakes: those would make any figure of a slice look worse.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.audits.base import Panel, RunReader, Subject
-from app.audits.drawn import LEAST, by_slice, of_slice
+from app.audits.drawn import LEAST, of_slice
 from app.audits.pieces import Headline
 
 SLICES = 12
@@ -90,15 +90,6 @@ def class_page(reader: RunReader, class_index: int | None) -> str:
 def slice_page(reader: RunReader, finding_id: int) -> str:
     """Path of a slice's page."""
     return reader.link(Subject("slice", reader.run_id, finding_id=finding_id))
-
-
-def slices_with_members(reader: RunReader, kind: str, stage: str) -> list[tuple[Any, NDArray[np.int64]]]:
-    """Return the confirmed slices (findings) with enough drawn images, and the places of these among the drawn."""
-    found = reader.findings("slices", subject="slice", evidence="confirmed")
-    known = by_slice(reader, kind, stage) if found else {}
-    return [
-        (finding, np.array(places, np.int64)) for finding in found if len(places := known.get(finding.key, [])) >= LEAST
-    ]
 
 
 def members(subject: Subject, reader: RunReader, kind: str, stage: str) -> NDArray[np.int64] | None:

@@ -8,9 +8,9 @@ from app.audits.attacks.figures import group_row
 from app.audits.attacks.schema import AttacksSummary, GroupRow
 from app.audits.attacks.words import NORMS
 from app.audits.base import Panel, RunReader, Subject
-from app.audits.drawn import share
+from app.audits.drawn import share, slices_with_members
 from app.audits.pieces import Estimate
-from app.audits.stress_pages import SLICES, class_page, members, slice_page, slices_with_members
+from app.audits.stress_pages import SLICES, class_page, members, slice_page
 
 STAGE = "summarise"
 

@@ -10,9 +10,9 @@ from app.audits.base import Panel, RunReader, Subject
 from app.audits.certificates.figures import bracket, group_row, least_first
 from app.audits.certificates.schema import Bracket, CertificatesSummary, GroupRow
 from app.audits.certificates.words import BRACKET, doubt
-from app.audits.drawn import share
+from app.audits.drawn import share, slices_with_members
 from app.audits.pieces import Estimate
-from app.audits.stress_pages import SLICES, class_page, members, slice_page, slices_with_members
+from app.audits.stress_pages import SLICES, class_page, members, slice_page
 
 STAGE = "summarise"
 STATES = ("proven", "undecided", "broken")

@@ -8,9 +8,9 @@ from app.audits.base import Panel, RunReader, Subject
 from app.audits.corruptions.figures import group_row, kind_rows
 from app.audits.corruptions.page_heat import Heat, heat
 from app.audits.corruptions.schema import CorruptionsSummary, GroupRow
-from app.audits.drawn import share
+from app.audits.drawn import share, slices_with_members
 from app.audits.pieces import Estimate
-from app.audits.stress_pages import SLICES, class_page, members, slice_page, slices_with_members
+from app.audits.stress_pages import SLICES, class_page, members, slice_page
 
 STAGE = "summarise"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
-from app.audits.drawn import share
+from app.audits.drawn import share, slices_with_members
 from app.audits.patches.figures import group_row
 from app.audits.patches.page_sizes import STAGE, cell_link
 from app.audits.patches.schema import METHODS, GroupRow, PatchesSummary
 from app.audits.patches.words import NAMES, size_text
 from app.audits.pieces import Estimate
-from app.audits.stress_pages import SLICES, class_page, members, slice_page, slices_with_members
+from app.audits.stress_pages import SLICES, class_page, members, slice_page
 
 
 class GroupLine(BaseModel):

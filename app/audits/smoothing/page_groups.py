@@ -5,11 +5,12 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from app.audits.base import Panel, RunReader, Subject
+from app.audits.drawn import slices_with_members
 from app.audits.pieces import Estimate
 from app.audits.smoothing.figures import KIND, STAGE, asked_radii, group_row, middle, read, shown_variant
 from app.audits.smoothing.page_cells import Asked, asked_cells
 from app.audits.smoothing.schema import GroupRow, SmoothingSummary
-from app.audits.stress_pages import SLICES, class_page, members, slice_page, slices_with_members
+from app.audits.stress_pages import SLICES, class_page, members, slice_page
 
 
 class GroupLine(BaseModel):
